@@ -1,0 +1,1 @@
+"""The typed client of the control API, used by the window and the command line."""

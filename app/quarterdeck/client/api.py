@@ -1,0 +1,198 @@
+"""Calls of the control API. Every method raises AppError with the code, sentence and hint of the core."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from httpx_sse import aconnect_sse
+from pydantic import TypeAdapter
+
+from quarterdeck.errors import AppError
+from quarterdeck.schemas.backends import BackendView, LogLine
+from quarterdeck.schemas.events import DEFAULT_TOPICS, Event, Topic
+from quarterdeck.schemas.hardware import HardwareSample
+from quarterdeck.schemas.models import (
+    AttemptView,
+    ConfigPatch,
+    LoadRequest,
+    LoadResult,
+    ModelCreate,
+    ModelView,
+)
+from quarterdeck.schemas.system import RequestView, SettingView, SystemStatus
+
+_MODELS = TypeAdapter(list[ModelView])
+_ATTEMPTS = TypeAdapter(list[AttemptView])
+_BACKENDS = TypeAdapter(list[BackendView])
+_LINES = TypeAdapter(list[LogLine])
+_SAMPLES = TypeAdapter(list[HardwareSample])
+_SETTINGS = TypeAdapter(list[SettingView])
+_REQUESTS = TypeAdapter(list[RequestView])
+
+QUICK = 15.0
+
+
+class ApiClient:
+    """One connection pool to one core. `base_url` is the control address, `token` the local token."""
+
+    def __init__(self, base_url: str, token: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.base_url = base_url
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(QUICK),
+            transport=transport,
+            trust_env=False,
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def models(self) -> list[ModelView]:
+        return _MODELS.validate_json(await self._call("GET", "/api/models"))
+
+    async def model(self, name: str) -> ModelView:
+        return ModelView.model_validate_json(await self._call("GET", f"/api/models/{_part(name)}"))
+
+    async def add_model(self, new: ModelCreate) -> ModelView:
+        body = new.model_dump(exclude_none=True)
+        return ModelView.model_validate_json(await self._call("POST", "/api/models", body))
+
+    async def remove_model(self, name: str) -> None:
+        """Forget a model and its journal; its file stays where it is."""
+        await self._call("DELETE", f"/api/models/{_part(name)}")
+
+    async def patch_config(self, name: str, patch: ConfigPatch) -> ModelView:
+        """Change status, notes or load_config; only the fields that were set are sent."""
+        body = patch.model_dump(exclude_unset=True)
+        return ModelView.model_validate_json(await self._call("PATCH", f"/api/models/{_part(name)}/config", body))
+
+    async def attempts(self, name: str) -> list[AttemptView]:
+        """The journal of load attempts, newest first."""
+        return _ATTEMPTS.validate_json(await self._call("GET", f"/api/models/{_part(name)}/attempts"))
+
+    async def load(self, name: str, *, force: bool = False, load_config: str | None = None) -> LoadResult:
+        """Load a model and wait until it is ready; no time limit of its own, the core has one."""
+        request = LoadRequest(model_name=name, force_load=force, load_config=load_config)
+        body = request.model_dump(exclude_none=True)
+        return LoadResult.model_validate_json(await self._call("POST", "/api/orchestrate/load", body, timeout=None))
+
+    async def unload(self, name: str | None = None) -> None:
+        await self._call("POST", "/api/orchestrate/unload", {"model_name": name}, timeout=None)
+
+    async def cancel(self, name: str | None = None) -> None:
+        """Cancel the load of `name`, or the one under way; returns when its engine is gone."""
+        await self._call("POST", "/api/orchestrate/cancel", {"model_name": name}, timeout=None)
+
+    async def status(self) -> SystemStatus:
+        return SystemStatus.model_validate_json(await self._call("GET", "/api/status"))
+
+    async def backends(self) -> list[BackendView]:
+        return _BACKENDS.validate_json(await self._call("GET", "/api/backends"))
+
+    async def backend_action(self, name: str, action: str) -> BackendView:
+        """`action` is `start`, `stop` or `restart`."""
+        answer = await self._call("POST", f"/api/backends/{_part(name)}/{action}", timeout=None)
+        return BackendView.model_validate_json(answer)
+
+    async def logs(self, source: str, *, tail: int = 1000) -> list[LogLine]:
+        """The newest lines of a backend's log; the source `quarterdeck` is our own log."""
+        return _LINES.validate_json(await self._call("GET", f"/api/backends/{_part(source)}/logs?tail={tail}"))
+
+    async def hardware(self) -> list[HardwareSample]:
+        """The samples of the last minutes, oldest first; at least one."""
+        return _SAMPLES.validate_json(await self._call("GET", "/api/hardware"))
+
+    async def settings(self) -> list[SettingView]:
+        return _SETTINGS.validate_json(await self._call("GET", "/api/settings"))
+
+    async def change_settings(self, values: dict[str, Any]) -> list[SettingView]:
+        """Write settings to config.toml and apply those that need no restart."""
+        return _SETTINGS.validate_json(await self._call("PATCH", "/api/settings", values))
+
+    async def requests(self) -> list[RequestView]:
+        return _REQUESTS.validate_json(await self._call("GET", "/api/requests"))
+
+    async def events(
+        self, topics: Iterable[Topic] = DEFAULT_TOPICS, *, last_id: int | None = None
+    ) -> AsyncIterator[Event]:
+        """The event stream, for as long as the core lives; `last_id` resumes after that event."""
+        headers = {} if last_id is None else {"Last-Event-ID": str(last_id)}
+        params = {"topics": ",".join(topics)}
+        timeout = httpx.Timeout(QUICK, read=None)
+        try:
+            async with aconnect_sse(
+                self._http, "GET", "/api/events", params=params, headers=headers, timeout=timeout
+            ) as stream:
+                await _raise_for_error(stream.response)
+                async for message in stream.aiter_sse():
+                    yield Event.model_validate_json(message.data)
+        except httpx.TransportError as error:
+            raise _unreachable(self.base_url, error) from error
+
+    async def chat(self, model: str, messages: list[dict[str, Any]], **options: Any) -> AsyncIterator[dict[str, Any]]:
+        """Stream a chat completion through the proxy; yields the decoded chunks."""
+        body = {"model": model, "messages": messages, "stream": True, **options}
+        timeout = httpx.Timeout(QUICK, read=None)
+        try:
+            async with aconnect_sse(self._http, "POST", "/v1/chat/completions", json=body, timeout=timeout) as stream:
+                await _raise_for_error(stream.response)
+                async for message in stream.aiter_sse():
+                    if message.data == "[DONE]":
+                        return
+                    chunk = json.loads(message.data)
+                    if "error" in chunk:
+                        raise _from_openai(chunk["error"], 502)
+                    yield chunk
+        except httpx.TransportError as error:
+            raise _unreachable(self.base_url, error) from error
+
+    async def _call(self, method: str, path: str, body: object = None, *, timeout: float | None = QUICK) -> bytes:
+        try:
+            response = await self._http.request(method, path, json=body, timeout=timeout)
+        except httpx.TransportError as error:
+            raise _unreachable(self.base_url, error) from error
+        await _raise_for_error(response)
+        return response.content
+
+
+def _part(name: str) -> str:
+    return quote(name, safe="")
+
+
+def _unreachable(url: str, error: Exception) -> AppError:
+    return AppError(
+        "core_unreachable",
+        f"Quarterdeck's core does not answer at {url} ({type(error).__name__}).",
+        "Start Quarterdeck again, or check the address given with --url.",
+        status=503,
+    )
+
+
+async def _raise_for_error(response: httpx.Response) -> None:
+    if response.status_code < httpx.codes.BAD_REQUEST:
+        return
+    await response.aread()
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    if isinstance(body.get("error"), dict):
+        raise _from_openai(body["error"], response.status_code)
+    details = {key: value for key, value in body.items() if key not in ("detail", "code", "hint")}
+    raise AppError(
+        str(body.get("code", "http_error")),
+        str(body.get("detail", f"The core answered {response.status_code} without an explanation.")),
+        str(body.get("hint", "")),
+        status=response.status_code,
+        details=details,
+    )
+
+
+def _from_openai(error: dict[str, Any], status: int) -> AppError:
+    return AppError(str(error.get("code") or "upstream_error"), str(error.get("message", "")),
+                    str(error.get("hint") or ""), status=status)  # fmt: skip

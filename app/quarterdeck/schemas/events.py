@@ -1,0 +1,41 @@
+"""The event stream: what changed, in order, resumable by id."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class Topic(StrEnum):
+    """What an event is about. `gpu` and `log` are sent only to those who ask for them."""
+
+    MODEL = "model"
+    ATTEMPT = "attempt"
+    BACKEND = "backend"
+    REQUEST = "request"
+    ISSUE = "issue"
+    SETTING = "setting"
+    GPU = "gpu"
+    LOG = "log"
+
+
+DEFAULT_TOPICS = (Topic.MODEL, Topic.ATTEMPT, Topic.BACKEND, Topic.REQUEST, Topic.ISSUE, Topic.SETTING)
+
+
+class Event(BaseModel):
+    """One event. `type` within its topic and the payload in `data`:
+
+    model: `changed` (a ModelView), `removed` ({name}) · attempt: `started`, `finished` (an AttemptView) ·
+    backend: `changed` (a BackendView) · request: `finished` (a RequestView) · setting: `changed` (a SettingView) ·
+    issue: `raised` (an IssueView), `cleared` ({code}) · gpu: `sample` (a HardwareSample) ·
+    log: `lines` ({source, lines: [LogLine]}).
+    """
+
+    id: int
+    topic: Topic
+    type: str
+    at: datetime
+    data: dict[str, Any] = Field(default_factory=dict)

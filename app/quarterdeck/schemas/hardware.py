@@ -1,0 +1,71 @@
+"""GPU and host samples. A value that cannot be had is null, and `unavailable` says why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, Field
+
+
+class NvmlState(StrEnum):
+    """Whether NVML answers, and if not, which kind of "off" it is."""
+
+    STARTING = "starting"
+    OK = "ok"
+    DISABLED = "disabled"
+    LIBRARY_NOT_FOUND = "library_not_found"
+    DRIVER_NOT_LOADED = "driver_not_loaded"
+    VERSION_MISMATCH = "version_mismatch"
+    NO_PERMISSION = "no_permission"
+    NO_GPU = "no_gpu"
+    GPU_LOST = "gpu_lost"
+    NOT_RESPONDING = "not_responding"
+    FAILED = "failed"
+
+
+class NvmlStatus(BaseModel):
+    """The state of NVML with a sentence for people and what to do about it."""
+
+    state: NvmlState
+    reason: str = ""
+    hint: str = ""
+    driver_version: str | None = None
+
+
+class GpuSample(BaseModel):
+    """One GPU at one moment: percent, bytes, degrees Celsius, watts.
+
+    `unavailable` maps a field name to the reason for which that field is null.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    bus_id: str | None = None
+    utilization: float | None = None
+    memory_used: int | None = None
+    memory_total: int | None = None
+    temperature: float | None = None
+    power: float | None = None
+    power_limit: float | None = None
+    unavailable: dict[str, str] = Field(default_factory=dict)
+
+
+class HostSample(BaseModel):
+    """The machine itself: percent of all cores, bytes of memory."""
+
+    cpu_percent: float
+    cpu_count: int
+    memory_used: int
+    memory_total: int
+    load_average: float | None = None
+
+
+class HardwareSample(BaseModel):
+    """What the graphs show for one moment."""
+
+    at: datetime
+    nvml: NvmlStatus
+    host: HostSample
+    gpus: list[GpuSample] = Field(default_factory=list)

@@ -1,0 +1,76 @@
+"""The state of the whole: status, settings, requests, issues."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from quarterdeck.schemas.backends import BackendView
+from quarterdeck.schemas.hardware import HardwareSample
+
+
+class IssueView(BaseModel):
+    """A lasting condition that a person should know of, such as a public port that is taken."""
+
+    code: str
+    sentence: str
+    hint: str = ""
+    severity: str = "warning"
+
+
+class SystemStatus(BaseModel):
+    """The answer of `GET /api/status`; the first six fields keep the names of the original interface."""
+
+    loaded_model: str | None = None
+    loaded_model_id: str | None = None
+    performance_logging: bool = True
+    gpu_available: bool = False
+    gpu_memory_allocated_mb: float | None = None
+    gpu_memory_reserved_mb: float | None = None
+    hardware: HardwareSample
+    loaded_models: list[str] = Field(default_factory=list)
+    queue: list[str] = Field(default_factory=list)
+    backends: list[BackendView] = Field(default_factory=list)
+    issues: list[IssueView] = Field(default_factory=list)
+    public_url: str | None = None
+    control_url: str
+    data_dir: str
+    uptime_seconds: float
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class SettingView(BaseModel):
+    """One setting: its value, where the value comes from and whether a change needs a restart."""
+
+    name: str
+    value: Any
+    default: Any
+    source: str
+    environment: str
+    help: str
+    group: str
+    label: str
+    restart: bool
+    choices: list[str] | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+class RequestView(BaseModel):
+    """One client request that went through the proxy. Times in milliseconds."""
+
+    id: str
+    at: datetime
+    path: str
+    model: str
+    route: str = ""
+    backend: str | None = None
+    status: int
+    stream: bool = False
+    total_ms: float
+    first_token_ms: float | None = None
+    tokens_per_second: float | None = None
+    completion_tokens: int | None = None
+    error: str | None = None
