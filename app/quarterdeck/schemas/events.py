@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 
 class Topic(StrEnum):
-    """What an event is about. `gpu` and `log` are sent only to those who ask for them."""
+    """What an event is about. `gpu` and `log` are sent only to those who ask for them, `stream` to all."""
 
     MODEL = "model"
     ATTEMPT = "attempt"
@@ -20,6 +20,7 @@ class Topic(StrEnum):
     SETTING = "setting"
     GPU = "gpu"
     LOG = "log"
+    STREAM = "stream"
 
 
 DEFAULT_TOPICS = (Topic.MODEL, Topic.ATTEMPT, Topic.BACKEND, Topic.REQUEST, Topic.ISSUE, Topic.SETTING)
@@ -31,7 +32,7 @@ class Event(BaseModel):
     model: `changed` (a ModelView), `removed` ({name}) · attempt: `started`, `finished` (an AttemptView) ·
     backend: `changed` (a BackendView) · request: `finished` (a RequestView) · setting: `changed` (a SettingView) ·
     issue: `raised` (an IssueView), `cleared` ({code}) · gpu: `sample` (a HardwareSample) ·
-    log: `lines` ({source, lines: [LogLine]}).
+    log: `lines` ({source, lines: [LogLine]}) · stream: `reset` (events were missed: read the state anew).
     """
 
     id: int
