@@ -1,0 +1,1 @@
+"""The details panel of one model and its tabs."""

@@ -1,0 +1,1 @@
+"""Dialogs; all are opened and awaited, none runs a nested loop."""
