@@ -1,0 +1,262 @@
+"""What a person can ask of the core, once for cards, details, tray and menus: ask, send, say how it went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from PySide6.QtCore import QObject, QUrl, Signal
+from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtWidgets import QWidget
+
+from quarterdeck.client.api import ApiClient
+from quarterdeck.errors import AppError
+from quarterdeck.gui.dialogs.ask import confirm
+from quarterdeck.gui.dialogs.force_load import permission_to_load
+from quarterdeck.gui.presenters import text
+from quarterdeck.gui.presenters.card import Verb
+from quarterdeck.schemas.models import ConfigPatch, LoadResult, ModelCreate, ModelView, Phase, Status
+from quarterdeck.tasks import spawn
+
+if TYPE_CHECKING:
+    from quarterdeck.gui.store import Store
+
+T = TypeVar("T")
+
+
+class Notice(NamedTuple):
+    """A result to say in a toast; `kind` is `success`, `info` or `error`, `action` belongs to `label`."""
+
+    text: str
+    kind: str = "info"
+    label: str = ""
+    action: Callable[[], object] | None = None
+
+
+class Commands(QObject):
+    """Sends commands and tells their results. All methods belong to the thread of the window.
+
+    `busy_changed(name)` says that a command for that model was sent or ended; `notice(Notice)` asks for a toast;
+    `details_wanted(name)` asks to show a model's history.
+    """
+
+    busy_changed = Signal(str)
+    notice = Signal(object)
+    details_wanted = Signal(str)
+
+    def __init__(self, store: Store, parent_window: QWidget | None = None) -> None:
+        super().__init__(parent_window)
+        self._store = store
+        self._window = parent_window
+        self._busy: dict[str, Verb] = {}
+        self._errors: dict[str, AppError] = {}
+        self._asking: set[str] = set()
+
+    def busy(self, name: str) -> Verb | None:
+        """The command for this model that the core has not answered yet."""
+        return self._busy.get(name)
+
+    def error(self, name: str) -> AppError | None:
+        """Why the last command for this model failed; None after one that worked."""
+        return self._errors.get(name)
+
+    def run(self, name: str, verb: Verb) -> None:
+        """Do what a card's primary button says."""
+        {Verb.LOAD: self.load, Verb.CANCEL: self.cancel, Verb.UNLOAD: self.unload}[verb](name)
+
+    def load(self, name: str) -> asyncio.Task[bool]:
+        """Load a model after asking where its status calls for it; True when it is loaded in the end."""
+        return spawn(self._load(name), name=f"load {name}")
+
+    def unload(self, name: str) -> asyncio.Task[bool]:
+        return spawn(self._unload(name), name=f"unload {name}")
+
+    def unload_all(self) -> asyncio.Task[bool]:
+        return spawn(self._unload_all(), name="unload all")
+
+    def cancel(self, name: str) -> asyncio.Task[bool]:
+        return spawn(self._cancel(name), name=f"cancel {name}")
+
+    def remove(self, name: str) -> asyncio.Task[bool]:
+        """Forget a model after asking; its file stays."""
+        return spawn(self._remove(name), name=f"remove {name}")
+
+    def restart_backend(self, name: str) -> asyncio.Task[bool]:
+        return spawn(self._restart_backend(name), name=f"restart backend {name}")
+
+    async def patch(self, name: str, patch: ConfigPatch) -> ModelView:
+        """Save a model's status, notes or configuration. Raises AppError, for the editor to show in its place."""
+        return await self._client().patch_config(name, patch)
+
+    async def add(self, new: ModelCreate) -> ModelView:
+        """Add a model to the list. Raises AppError, for the dialog to show in its place."""
+        view = await self._client().add_model(new)
+        self._tell(Notice(f"Added {view.name}", "success", "Load", lambda: self.load(view.name)))
+        return view
+
+    def show_file(self, name: str) -> None:
+        """Open the folder in which the model's file lies."""
+        model = self._store.models.get(name)
+        folder = Path(model.path).parent if model and model.path else None
+        if folder is None or not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))):
+            where = f" It is {folder}." if folder else ""
+            self._tell(Notice(f"The folder of {name} could not be opened.{where}", "error"))
+
+    def copy_text(self, value: str, what: str) -> None:
+        QGuiApplication.clipboard().setText(value)
+        self._tell(Notice(f"Copied {what}", "info"))
+
+    async def _load(self, name: str) -> bool:
+        model = self._store.models.get(name)
+        if model is None or name in self._asking or model.phase is not Phase.UNLOADED or name in self._busy:
+            return False
+        force = await self._ask_to_load(model)
+        if force is None:
+            return False
+        try:
+            result = await self._load_once(model, force=force)
+        except AppError as error:
+            self._load_failed(name, error)
+            return False
+        took = f" in {text.duration(result.load_seconds)}" if result.load_seconds is not None else ""
+        self._tell(Notice(f"Loaded {name}{took}", "success"))
+        return True
+
+    async def _load_once(self, model: ModelView, *, force: bool) -> LoadResult:
+        """Send the load; when the core knows better that it must be asked, ask and send it again."""
+        try:
+            return await self._sent(model.name, Verb.LOAD, self._client().load(model.name, force=force))
+        except AppError as error:
+            if error.code != "incompatible" or force:
+                raise
+            notes = str(error.details.get("notes") or error.sentence)
+        known = model.model_copy(update={"status": Status.INCOMPATIBLE, "notes": notes})
+        if await self._ask_to_load(known) is None:
+            raise AppError("cancelled", f"{model.name} was not loaded.")
+        return await self._sent(model.name, Verb.LOAD, self._client().load(model.name, force=True))
+
+    async def _ask_to_load(self, model: ModelView) -> bool | None:
+        self._asking.add(model.name)
+        try:
+            return await permission_to_load(self._window, model)
+        finally:
+            self._asking.discard(model.name)
+
+    def _load_failed(self, name: str, error: AppError) -> None:
+        if error.code in ("cancelled", "load_cancelled"):
+            self._errors.pop(name, None)
+            self.busy_changed.emit(name)
+            self._tell(Notice(f"Loading {name} was cancelled", "info"))
+            return
+        self._tell(
+            Notice(
+                f"{name} could not be loaded. {error.sentence}",
+                "error",
+                "Details",
+                lambda: self.details_wanted.emit(name),
+            )
+        )
+
+    async def _unload(self, name: str) -> bool:
+        try:
+            await self._sent(name, Verb.UNLOAD, self._client().unload(name))
+        except AppError as error:
+            self._failed(f"{name} could not be unloaded.", error)
+            return False
+        self._tell(Notice(f"Unloaded {name}", "success", "Load again", lambda: self.load(name)))
+        return True
+
+    async def _unload_all(self) -> bool:
+        names = [model.name for model in self._store.models.values() if model.loaded]
+        results = [await self._sent_quietly(name) for name in names]
+        if not names:
+            self._tell(Notice("No model is loaded", "info"))
+        elif all(results):
+            self._tell(Notice(f"Unloaded {', '.join(names)}", "success"))
+        return all(results)
+
+    async def _sent_quietly(self, name: str) -> bool:
+        try:
+            await self._sent(name, Verb.UNLOAD, self._client().unload(name))
+        except AppError as error:
+            self._failed(f"{name} could not be unloaded.", error)
+            return False
+        return True
+
+    async def _cancel(self, name: str) -> bool:
+        try:
+            await self._sent(name, Verb.CANCEL, self._client().cancel(name))
+        except AppError as error:
+            self._failed(f"Loading {name} could not be cancelled.", error)
+            return False
+        return True
+
+    async def _remove(self, name: str) -> bool:
+        model = self._store.models.get(name)
+        if model is None or name in self._asking:
+            return False
+        self._asking.add(name)
+        try:
+            sure = await confirm(
+                self._window, title=f"Remove {name} from the list?", text=_removal(model), verb="Remove", danger=True
+            )
+        finally:
+            self._asking.discard(name)
+        if not sure:
+            return False
+        try:
+            if model.loaded:
+                await self._sent(name, Verb.UNLOAD, self._client().unload(name))
+            await self._client().remove_model(name)
+        except AppError as error:
+            self._failed(f"{name} could not be removed.", error)
+            return False
+        self._tell(Notice(f"Removed {name} from the list", "success"))
+        return True
+
+    async def _restart_backend(self, name: str) -> bool:
+        backend = self._store.backends.get(name)
+        title = backend.title if backend else name
+        try:
+            await self._client().backend_action(name, "restart")
+        except AppError as error:
+            self._failed(f"{title} could not be restarted.", error)
+            return False
+        self._tell(Notice(f"Restarted {title}", "success"))
+        return True
+
+    async def _sent(self, name: str, verb: Verb, call: Coroutine[Any, Any, T]) -> T:
+        """Await `call` while the model shows as busy; its error is remembered for the card."""
+        self._busy[name] = verb
+        self._errors.pop(name, None)
+        self.busy_changed.emit(name)
+        try:
+            return await call
+        except AppError as error:
+            self._errors[name] = error
+            raise
+        finally:
+            if self._busy.get(name) is verb:
+                del self._busy[name]
+            self.busy_changed.emit(name)
+
+    def _client(self) -> ApiClient:
+        if self._store.client is None:
+            raise AppError(
+                "core_unreachable", "Quarterdeck's core is not running.", "Wait a moment, or start Quarterdeck again."
+            )
+        return self._store.client
+
+    def _failed(self, what: str, error: AppError) -> None:
+        self._tell(Notice(" ".join(part for part in (what, error.sentence, error.hint) if part), "error"))
+
+    def _tell(self, notice: Notice) -> None:
+        self.notice.emit(notice)
+
+
+def _removal(model: ModelView) -> str:
+    first = "It is unloaded, and its" if model.loaded else "Its"
+    kept = f" The file stays where it is: {model.path}" if model.path else ""
+    return f"{first} notes, configuration and history are forgotten.{kept}"

@@ -1,0 +1,72 @@
+"""How each compatibility status looks: a shape, a word, a tone, and what it means in a sentence."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from quarterdeck.schemas.models import Retest, Status
+
+
+class Shape(StrEnum):
+    """Shapes that differ without colour."""
+
+    RING = "ring"
+    CHECK = "check"
+    HALF = "half"
+    OCTAGON = "octagon"
+    HOURGLASS = "hourglass"
+
+
+class Tone(StrEnum):
+    """Which colours of the theme a badge takes."""
+
+    NEUTRAL = "neutral"
+    OK = "ok"
+    WARN = "warn"
+    ERROR = "error"
+    INFO = "info"
+
+
+class Badge(NamedTuple):
+    """A status as it is shown; `meaning` starts with the official word."""
+
+    shape: Shape
+    word: str
+    tone: Tone
+    meaning: str
+
+
+BADGES: dict[Status, Badge] = {
+    Status.COMPATIBLE: Badge(Shape.CHECK, "Works", Tone.OK, "compatible – it loads on this computer."),
+    Status.DEGRADED: Badge(
+        Shape.HALF, "Unsteady", Tone.WARN, "degraded – it has worked here, but failed not long ago."
+    ),
+    Status.INCOMPATIBLE: Badge(
+        Shape.OCTAGON, "Does not work", Tone.ERROR, "incompatible – loading it failed on this computer."
+    ),
+    Status.TESTING: Badge(
+        Shape.HOURGLASS, "Being tested", Tone.INFO, "testing – a load is under way, or one was interrupted."
+    ),
+    Status.UNKNOWN: Badge(Shape.RING, "Unknown", Tone.NEUTRAL, "unknown – it has not been loaded here yet."),
+}
+
+RETEST: dict[Retest, tuple[str, str]] = {
+    Retest.HARDWARE: (
+        "Hardware changed – test again",
+        "This result comes from other hardware. Load the model again to see whether it still holds.",
+    ),
+    Retest.CONFIG: (
+        "Settings changed – test again",
+        "This result comes from another configuration. Load the model again to see whether it still holds.",
+    ),
+}
+
+
+def badge(status: Status) -> Badge:
+    return BADGES[status]
+
+
+def status_choice(status: Status) -> str:
+    """A status in a list of choices: the plain word and the official one."""
+    return f"{BADGES[status].word} ({status.value})"

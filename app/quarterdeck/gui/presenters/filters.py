@@ -1,0 +1,71 @@
+"""Search, status filter and order of the model list."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from quarterdeck.schemas.models import ModelView, Status
+
+
+class SortKey(StrEnum):
+    """What the list can be ordered by."""
+
+    NAME = "name"
+    SIZE = "size"
+    USED = "used"
+    STATUS = "status"
+
+
+SORT_TITLES = {
+    SortKey.NAME: "Name",
+    SortKey.SIZE: "Size",
+    SortKey.USED: "Last used",
+    SortKey.STATUS: "Status",
+}
+
+_STATUS_ORDER = (Status.COMPATIBLE, Status.DEGRADED, Status.UNKNOWN, Status.TESTING, Status.INCOMPATIBLE)
+
+
+class Filters(NamedTuple):
+    """What a person chose to see."""
+
+    words: str = ""
+    status: Status | None = None
+    sort: SortKey = SortKey.NAME
+    descending: bool = False
+
+    @property
+    def active(self) -> bool:
+        return bool(self.words.strip()) or self.status is not None
+
+    def accepts(self, model: ModelView) -> bool:
+        """Every word must occur in the name, architecture, quantization or backend."""
+        if self.status is not None and model.status is not self.status:
+            return False
+        fields = (model.name, model.architecture, model.quantization, model.backend)
+        haystack = " ".join(field for field in fields if field).casefold()
+        return all(word in haystack for word in self.words.casefold().split())
+
+
+def sort_value(model: ModelView, key: SortKey) -> tuple[Any, str]:
+    """What `model` is ordered by; equal values fall back to the name."""
+    name = model.name.casefold()
+    if key is SortKey.SIZE:
+        return model.size_bytes or 0, name
+    if key is SortKey.USED:
+        return _timestamp(model.last_loaded), name
+    if key is SortKey.STATUS:
+        return _STATUS_ORDER.index(model.status), name
+    return name, name
+
+
+def count_line(shown: int, total: int) -> str:
+    if shown == total:
+        return "1 model" if total == 1 else f"{total} models"
+    return f"{shown} of {total}"
+
+
+def _timestamp(at: datetime | None) -> float:
+    return at.timestamp() if at is not None else 0.0
