@@ -1,0 +1,241 @@
+"""The GPU page: live graphs of every GPU and of the computer, and why there are none."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from quarterdeck.gui import theme
+from quarterdeck.gui.presenters import hardware as words
+from quarterdeck.gui.presenters.history import GAP_S, HOST, History
+from quarterdeck.gui.presenters.text import UNKNOWN, elapsed
+from quarterdeck.gui.widgets.note import NoteBox
+from quarterdeck.schemas.events import Topic
+
+if TYPE_CHECKING:
+    from quarterdeck.gui.store import Store
+    from quarterdeck.gui.widgets.device_row import DeviceRow
+    from quarterdeck.schemas.hardware import HardwareSample
+
+WINDOWS = ((60, "Last minute"), (300, "Last 5 minutes"), (600, "Last 10 minutes"))
+
+
+class GpuPage(QWidget):
+    """Draws only while it is shown and not paused; pyqtgraph is loaded when it is shown first."""
+
+    def __init__(self, store: Store, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._history = History(gap_s=GAP_S)
+        self._rows: dict[str, DeviceRow] = {}
+        self._shown = False
+        self._frozen = math.nan
+        self._built = False
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._build_frame()
+        # The page itself appears before the graph library is loaded.
+        self._build_soon = QTimer(self, singleShot=True, interval=0)
+        self._build_soon.timeout.connect(self._build_rows)
+        store.sample_arrived.connect(self._on_sample)
+        store.samples_reset.connect(self._on_reset)
+        store.connection_changed.connect(self._on_connection)
+        store.settings_changed.connect(self._on_settings)
+        theme.notifier.changed.connect(self._on_theme)
+
+    def _build_frame(self) -> None:
+        title = QLabel("GPU")
+        title.setProperty("role", "title")
+        self._driver = QLabel()
+        self._driver.setProperty("role", "muted")
+        self._behind = QLabel()
+        self._behind.hide()
+        self._pause = QPushButton("Pause")
+        self._pause.setToolTip("Hold the graphs still (Space). Measuring goes on.")
+        self._pause.clicked.connect(self.toggle_pause)
+        self._window = QComboBox()
+        self._window.setAccessibleName("Time shown")
+        self._window.setToolTip("How much time the graphs show")
+        for seconds, text in WINDOWS:
+            self._window.addItem(text, seconds)
+        self._window.currentIndexChanged.connect(self._draw)
+        header = QHBoxLayout()
+        header.setSpacing(10)
+        header.addWidget(title)
+        header.addWidget(self._driver, 1)
+        for widget in (self._behind, self._pause, self._window):
+            header.addWidget(widget)
+        self._note = NoteBox()
+        self._waiting = QLabel("Waiting for the first values…")
+        self._waiting.setProperty("role", "muted")
+        inside = QWidget()
+        inside.setProperty("plain", True)
+        self._column = QVBoxLayout(inside)
+        self._column.setContentsMargins(0, 0, 6, 0)
+        self._column.setSpacing(12)
+        self._column.addWidget(self._note)
+        self._column.addWidget(self._waiting)
+        self._column.addStretch()
+        scroll = QScrollArea()
+        scroll.setWidget(inside)
+        scroll.setWidgetResizable(True)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        page = QVBoxLayout(self)
+        page.setContentsMargins(24, 20, 18, 12)
+        page.setSpacing(14)
+        page.addLayout(header)
+        page.addWidget(scroll, 1)
+
+    @property
+    def paused(self) -> bool:
+        return not math.isnan(self._frozen)
+
+    def page_shown(self) -> None:
+        """Begin to measure and draw."""
+        if self._shown:
+            return
+        self._shown = True
+        self._on_reset()
+        self._store.watch(Topic.GPU, True)
+        self._build_soon.start()
+
+    def page_hidden(self) -> None:
+        """Stop drawing; nothing here costs anything until the page is shown again."""
+        if not self._shown:
+            return
+        self._shown = False
+        self._store.watch(Topic.GPU, False)
+
+    @Slot()
+    def toggle_pause(self) -> None:
+        """Hold the graphs still, or let them run again; measuring goes on meanwhile."""
+        self._frozen = math.nan if self.paused else self._history.newest
+        self._pause.setText("Resume" if self.paused else "Pause")
+        self._refresh()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
+            self.toggle_pause()
+        else:
+            super().keyPressEvent(event)
+
+    @Slot()
+    def _build_rows(self) -> None:
+        self._built = True
+        self._refresh()
+
+    @Slot(object)
+    def _on_sample(self, sample: HardwareSample) -> None:
+        if self._shown and self._history.add(sample):
+            self._refresh()
+
+    @Slot()
+    def _on_reset(self) -> None:
+        if not self._shown:
+            return
+        self._history = History(gap_s=self._history.gap_s)
+        for sample in self._store.samples:
+            self._history.add(sample)
+        self._refresh()
+
+    @Slot(bool)
+    def _on_connection(self, _connected: bool) -> None:
+        self._show_note()
+
+    @Slot()
+    def _on_settings(self) -> None:
+        setting = self._store.settings.get("sample_interval")
+        if setting is not None:
+            self._history.gap_s = max(GAP_S, 3 * float(setting.value))
+
+    @Slot()
+    def _on_theme(self) -> None:
+        for row in self._rows.values():
+            for graph in row.graphs.values():
+                graph.recolour()
+
+    def _refresh(self) -> None:
+        """Bring everything to the newest sample; held graphs only say how far they are behind."""
+        if not self._shown:
+            return
+        self._behind.setVisible(self.paused)
+        self._show_note()
+        latest = self._history.latest
+        driver = latest.nvml.driver_version if latest is not None else None
+        self._driver.setText(f"NVIDIA driver {driver}" if driver else "")
+        if self.paused:
+            self._behind.setText(f"Paused — {elapsed(max(0.0, self._history.newest - self._frozen))} behind")
+            return
+        self._arrange_rows()
+        self._draw()
+
+    def _show_note(self) -> None:
+        latest = self._history.latest
+        if not self._store.connected:
+            when = f" These values are from {latest.at.astimezone():%H:%M:%S}." if latest is not None else ""
+            text = f"Quarterdeck’s core does not answer.{when}"
+            self._note.show_note(words.Note("Not connected", text, "It is tried again all the time.", "warn", "warn"))
+        elif latest is None:
+            self._note.show_note(None)
+        else:
+            self._note.show_note(words.nvml_note(latest.nvml, len(latest.gpus)))
+
+    def _arrange_rows(self) -> None:
+        if not self._built or self._history.latest is None:
+            return
+        self._waiting.hide()
+        for uuid in self._rows.keys() - self._history.gpus.keys() - {HOST}:
+            row = self._rows.pop(uuid)
+            self._column.removeWidget(row)
+            row.deleteLater()
+        if HOST not in self._rows:
+            self._add_row(HOST, "This computer", words.HOST_TITLES, self._column.count() - 1)
+        for gpu in sorted(self._history.gpus.values(), key=lambda gpu: gpu.index):
+            if gpu.uuid not in self._rows:
+                self._add_row(gpu.uuid, words.gpu_title(gpu), words.GPU_TITLES, self._column.count() - 2)
+
+    def _add_row(self, key: str, title: str, titles: dict[words.Metric, str], position: int) -> None:
+        from quarterdeck.gui.widgets.device_row import DeviceRow
+
+        row = DeviceRow(title, titles)
+        row.pointed.connect(self._on_pointed)
+        self._rows[key] = row
+        self._column.insertWidget(position, row)
+
+    @Slot()
+    def _draw(self) -> None:
+        latest = self._history.latest
+        if not self._shown or latest is None:
+            return
+        now = self._frozen if self.paused else self._history.newest
+        span = float(self._window.currentData())
+        for key, row in self._rows.items():
+            if not self.paused:
+                self._show_readings(key, row)
+            for metric, graph in row.graphs.items():
+                graph.set_span(span)
+                graph.draw(*self._history.points((key, metric), now, span))
+
+    def _show_readings(self, key: str, row: DeviceRow) -> None:
+        latest = self._history.latest
+        assert latest is not None  # noqa: S101 - _draw has asked
+        for metric, graph in row.graphs.items():
+            if key == HOST:
+                graph.set_reading(words.host_reading(latest.host, metric))
+                graph.set_scale(words.host_scale(latest.host, metric))
+                continue
+            gpu = self._history.gpus[key]
+            here = self._history.present(key)
+            graph.set_reading(words.gpu_reading(gpu, metric) if here else words.Reading(math.nan, UNKNOWN, words.GONE))
+            graph.set_scale(words.gpu_scale(gpu, metric, self._history.highest((key, metric))))
+            row.set_identity(words.gpu_identity(gpu) + ("" if here else " · no longer answers"), gpu.uuid)
+
+    @Slot(float)
+    def _on_pointed(self, seconds: float) -> None:
+        for row in self._rows.values():
+            for graph in row.graphs.values():
+                graph.point_at(seconds)
