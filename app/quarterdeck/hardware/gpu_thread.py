@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from quarterdeck.hardware import reasons
 from quarterdeck.hardware.surroundings import Surroundings
 from quarterdeck.hardware.units import without_values
 from quarterdeck.schemas.hardware import GpuSample, NvmlState, NvmlStatus
-
-if TYPE_CHECKING:
-    from quarterdeck.hardware.gpus import Gpus
-
-_log = logging.getLogger(__name__)
 
 
 class Reading(NamedTuple):
@@ -78,9 +72,9 @@ class GpuThread:
 
         gpus = Gpus(surroundings=self._surroundings)
         while self._await_question():
-            reading = self._read(gpus)
+            samples = gpus.read()
             with self._changed:
-                self._last = reading
+                self._last = Reading(time.monotonic(), gpus.status, samples)
                 self._asked_at = None
                 self._changed.notify_all()
             self._answered()
@@ -90,11 +84,3 @@ class GpuThread:
         with self._changed:
             self._changed.wait_for(lambda: self._asked_at is not None or self._stopping)
             return not self._stopping
-
-    def _read(self, gpus: Gpus) -> Reading:
-        try:
-            samples = gpus.read()
-        except Exception:  # noqa: BLE001 - logged; the thread must go on
-            _log.exception("reading the GPUs failed")
-            return Reading(time.monotonic(), reasons.explain(NvmlState.FAILED, self._surroundings), [])
-        return Reading(time.monotonic(), gpus.status, samples)

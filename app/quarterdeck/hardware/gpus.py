@@ -36,6 +36,7 @@ class Gpus:
         self._surroundings = surroundings or Surroundings()
         self._backoff = Backoff(clock)
         self._devices: list[_Device] = []
+        self._driver: str | None = None
         self._connected = False
         self.status = reasons.explain(NvmlState.STARTING, self._surroundings)
 
@@ -46,10 +47,14 @@ class Gpus:
                 self._connect()
             if self._connected:
                 samples = [self._sample(device) for device in self._devices]
-                self._report_lost()
+                self._judge()
                 return samples
         except nvml.Refused as refused:
             self._disconnect(refused)
+        except Exception:  # noqa: BLE001 - logged; a defect here must not end the graphs of the host
+            _log.exception("reading the GPUs failed")
+            self.close()
+            self._fail(NvmlState.FAILED)
         return [self._without_values(device) for device in self._devices]
 
     def close(self) -> None:
@@ -73,17 +78,11 @@ class Gpus:
         self.close()
         nvml.call("nvmlInit")
         self._connected = True
-        driver = self._driver_version()
+        self._driver = self._driver_version()
         self._devices = [self._open(index) for index in range(nvml.call("nvmlDeviceGetCount"))]
         if not self._devices:
             self.close()
             self._fail(NvmlState.NO_GPU)
-        elif not any(device.lost for device in self._devices):
-            self._backoff.reset()
-            self.status = NvmlStatus(state=NvmlState.OK, driver_version=driver)
-        else:
-            self._backoff.failed()
-            self.status = self.status.model_copy(update={"driver_version": driver})
 
     def _driver_version(self) -> str | None:
         try:
@@ -107,7 +106,7 @@ class Gpus:
             index=index,
             uuid=uuid or identity.uuid,
             name=name or identity.name,
-            bus_id=sysfs_address(pci.busId.decode("ascii", "replace")) if pci else identity.bus_id,
+            bus_id=sysfs_address(str(pci.busId)) if pci else identity.bus_id,
             memory_total=identity.memory_total,
             power_limit=identity.power_limit,
         )
@@ -157,11 +156,14 @@ class Gpus:
                     device.unsupported[query.key] = reason
         return None, reason
 
-    def _report_lost(self) -> None:
+    def _judge(self) -> None:
+        """Set the status after a round of samples; only a round without a lost GPU ends the waiting."""
         lost = next((device for device in self._devices if device.lost), None)
         if lost is None or lost.lost is None:
+            self._backoff.reset()
+            self.status = NvmlStatus(state=NvmlState.OK, driver_version=self._driver)
             return
-        if self.status.state is NvmlState.OK:
+        if self._backoff.due():
             self._backoff.failed()
         if self.status.state is not lost.lost.state:
             _log.warning("GPU %s gives no values: %s", lost.identity.index, lost.lost)
@@ -170,7 +172,7 @@ class Gpus:
             self._surroundings,
             subject=lost.identity.name,
             detail="" if lost.lost.reason == reasons.LOST else lost.lost.reason,
-            driver_version=self.status.driver_version,
+            driver_version=self._driver,
         )
 
     def _disconnect(self, refused: nvml.Refused) -> None:
@@ -184,9 +186,9 @@ class Gpus:
         if state is not self.status.state:
             _log.info("NVML is off: %s %s", state, detail)
         lost = state is NvmlState.GPU_LOST
-        driver = self.status.driver_version if lost else None
+        self._driver = self._driver if lost else None
         self._devices = self._devices if lost else []
-        self.status = reasons.explain(state, self._surroundings, detail=detail, driver_version=driver)
+        self.status = reasons.explain(state, self._surroundings, detail=detail, driver_version=self._driver)
         self._backoff.failed()
 
     def _without_values(self, device: _Device) -> GpuSample:
