@@ -28,6 +28,7 @@ MOST_KEYS = 1 << 17
 MOST_TENSORS = 1 << 20
 MOST_DIMENSIONS = 4
 MOST_VALUES = 1 << 50
+MOST_PARTS = 4096
 LARGEST_TENSOR_TYPE = 1023
 DEFAULT_ALIGNMENT = 32
 LARGEST_ALIGNMENT = 1 << 20
@@ -56,8 +57,10 @@ _SCALARS = {
 class GgufHeader:
     """What the header of a GGUF file says. Sizes in bytes, context in tokens; null means that it does not say.
 
-    `expected_size` is the size that the header promises; `parts` is above 1 for a model that was split over files,
-    and then the counts are those of this part alone. `kind` is `model`, `mmproj`, `adapter` and the like.
+    `expected_size` is the size that the header promises. `parts` is above 1 for a model that was split over files; then
+    the counts are those of this part alone, and only the first part names the architecture. `kind` is `model`,
+    `mmproj`, `adapter` and the like. `pooling_type` is set for models that do not write text (1 to 3: embeddings,
+    4: ranks).
     """
 
     version: int
@@ -72,6 +75,7 @@ class GgufHeader:
     expected_size: int
     kind: str = "model"
     parts: int = 1
+    pooling_type: int | None = None
 
     @property
     def has_chat_template(self) -> bool:
@@ -147,7 +151,7 @@ def _read(name: str, file: BinaryIO, size: int) -> GgufHeader:
     key_count = _count("keys", cursor.u64(), MOST_KEYS)
     facts = _read_facts(cursor, key_count)
     architecture = _text(facts, "general.architecture")
-    if architecture is None:
+    if architecture is None and not _number(facts, "split.no", largest=MOST_PARTS):
         raise HeaderDamagedError("it does not name the architecture of the model")
     tensors = _read_tensors(cursor, tensor_count)
     expected = _align(cursor.at, _alignment(facts)) + tensors.end if tensor_count else cursor.at
@@ -160,7 +164,7 @@ def _read(name: str, file: BinaryIO, size: int) -> GgufHeader:
     template = facts.get("tokenizer.chat_template")
     return GgufHeader(
         version=version,
-        architecture=architecture,
+        architecture=architecture or "",
         name=_text(facts, "general.name"),
         parameter_count=tensors.values,
         quantization=_quantization(facts, tensors),
@@ -170,7 +174,8 @@ def _read(name: str, file: BinaryIO, size: int) -> GgufHeader:
         size_bytes=size,
         expected_size=expected,
         kind=_text(facts, "general.type") or ("mmproj" if architecture == "clip" else "model"),
-        parts=_number(facts, "split.count", largest=MOST_DIMENSIONS << 10) or 1,
+        parts=_number(facts, "split.count", largest=MOST_PARTS) or 1,
+        pooling_type=_number(facts, f"{architecture}.pooling_type", largest=64),
     )
 
 

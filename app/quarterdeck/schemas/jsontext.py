@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -55,6 +56,12 @@ def parse_load_config(value: str | dict[str, Any] | None) -> dict[str, Any]:
 def to_text(value: dict[str, Any]) -> str:
     """`value` as JSON text for people: indented, in its own order, umlauts and the like kept."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def config_hash(load_config: dict[str, Any]) -> str:
+    """A short fingerprint of a load_config that does not depend on the order of its keys."""
+    text = json.dumps(load_config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class _Parser:
