@@ -26,10 +26,15 @@ static const char *const names[] = {"NVIDIA GeForce RTX 4090", "NVIDIA GeForce R
 static const double memory_totals[] = {25757220864.0, 12884901888.0};
 static const double power_limits[] = {450000, 170000};
 
+static const char *script(void) {
+    const char *path = getenv("QUARTERDECK_FAKE_NVML");
+    return path && *path ? path : NULL;
+}
+
 /* Finds `key=value`; the last line wins, as in a file that is appended to. */
 static int find(const char *key, char *value, size_t size) {
-    const char *path = getenv("QUARTERDECK_FAKE_NVML");
-    FILE *file = path && *path ? fopen(path, "r") : NULL;
+    const char *path = script();
+    FILE *file = path ? fopen(path, "r") : NULL;
     char line[512];
     size_t length = strlen(key);
     int found = 0;
@@ -68,7 +73,7 @@ static double now(void) {
 
 /* Between low and high in `wave` seconds; each GPU and each value is at another point of the wave. */
 static double moving(unsigned gpu, const char *key, double low, double high, double phase) {
-    double period = number("wave", getenv("QUARTERDECK_FAKE_NVML") ? 0 : 20);
+    double period = number("wave", script() ? 0 : 20);
     double swing = period > 0 ? sin(6.283185307 * now() / period + phase + 1.7 * gpu) : 0;
     double middle = number_of(gpu, key, (low + high) / 2);
     return middle + swing * fmin(fmin(middle - low, high - middle), (high - low) / 2);
