@@ -31,6 +31,7 @@ pg.setConfigOption("exitCleanup", False)
 SMOOTH_POINTS = 300
 KEY_STEPS = 60
 PLOT_LINES = 8
+BOTTOM_GAP = 6
 GRID_ALPHA = 60
 SERIES = {Metric.UTILIZATION: 0, Metric.MEMORY: 2, Metric.TEMPERATURE: 1, Metric.POWER: 3}
 
@@ -95,11 +96,15 @@ class Graph(QWidget):
         small.setPointSizeF(small.pointSizeF() * 0.85)
         for side in ("left", "bottom"):
             self._item.getAxis(side).setStyle(tickFont=small, tickLength=0, maxTickLevel=0, hideOverlappingLabels=False)
+        self._item.getAxis("bottom").setStyle(tickTextOffset=BOTTOM_GAP)
         self._item.getAxis("left").setWidth(QFontMetrics(small).horizontalAdvance("100 GiB") + 6)
         self._item.layout.setContentsMargins(0, line // 2, self.fontMetrics().horizontalAdvance("now") // 2, 0)
         self._curve = self._item.plot([], [], connect="finite")
         self._limit = pg.InfiniteLine(angle=0)
         self._cursor = pg.InfiniteLine(angle=90)
+        self._guides = (pg.InfiniteLine(angle=0), pg.InfiniteLine(angle=0))
+        for guide in self._guides:
+            self._item.addItem(guide, ignoreBounds=True)
         for extra in (self._limit, self._cursor):
             extra.setVisible(False)
             self._item.addItem(extra, ignoreBounds=True)
@@ -117,7 +122,9 @@ class Graph(QWidget):
         if scale == self._scale:
             return
         self._scale = scale
-        self._item.setYRange(0, scale.top, padding=0.02)
+        self._item.setYRange(0, scale.top, padding=0.01)
+        for guide, level in zip(self._guides, (scale.top / 2, scale.top), strict=True):
+            guide.setValue(level)
         marks = [(0, "0"), (scale.top / 2, f"{scale.top / 2:.3g}"), (scale.top, f"{scale.top:.3g} {self._unit}")]
         self._item.getAxis("left").setTicks([marks])
         self._limit.setVisible(scale.limit is not None)
@@ -163,7 +170,8 @@ class Graph(QWidget):
             axis = self._item.getAxis(side)
             axis.setPen(pg.mkPen(lines, width=1))
             axis.setTextPen(tokens.muted)
-        self._item.getAxis("left").setGrid(GRID_ALPHA)
+        for guide in self._guides:
+            guide.setPen(pg.mkPen(lines, width=1))
         self.update()
 
     def _show_value(self) -> None:

@@ -1,0 +1,347 @@
+"""The Logs page: what Quarterdeck and its backends wrote, live, filtered, and ready to copy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Slot
+from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from quarterdeck.errors import AppError
+from quarterdeck.gui import theme
+from quarterdeck.gui.models.log_model import CAP, LogFilter, LogModel
+from quarterdeck.gui.presenters import logs as words
+from quarterdeck.gui.widgets.log_table import LogTable
+from quarterdeck.schemas.events import Topic
+from quarterdeck.tasks import spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quarterdeck.gui.presenters.logs import Row
+    from quarterdeck.gui.store import Store
+    from quarterdeck.schemas.backends import LogLine
+
+ALL_SOURCES = "All sources"
+DETAIL_LINES = 6
+FIRST_LINES = 1000
+
+
+class LogsPage(QWidget):
+    """Holds up to 20,000 lines of all sources; takes in new ones while it is shown."""
+
+    def __init__(self, store: Store, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._model = LogModel(self)
+        self._model.title_of = self._title_of
+        self._rows = LogFilter(self._model, self)
+        self._intake = words.Intake()
+        self._early: list[LogLine] | None = None
+        self._held: deque[Row] | None = None
+        self._shown = False
+        self._build()
+        self._sources_changed()
+        store.log_arrived.connect(self._on_lines)
+        store.backends_changed.connect(self._sources_changed)
+        store.connection_changed.connect(self._on_connection)
+        theme.notifier.changed.connect(self._on_theme)
+        for change in (self._rows.rowsInserted, self._rows.rowsRemoved, self._rows.modelReset):
+            change.connect(self._show_count)
+
+    def _build(self) -> None:
+        title = QLabel("Logs")
+        title.setProperty("role", "title")
+        page = QVBoxLayout(self)
+        page.setContentsMargins(24, 20, 24, 14)
+        page.setSpacing(12)
+        header = QHBoxLayout()
+        header.setSpacing(8)
+        header.addWidget(title)
+        header.addStretch()
+        for button in self._build_buttons():
+            header.addWidget(button)
+        page.addLayout(header)
+        page.addLayout(self._build_filters())
+        page.addWidget(self._build_lines(), 1)
+        page.addLayout(self._build_status())
+        copy = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.table)
+        copy.setContext(Qt.ShortcutContext.WidgetShortcut)
+        copy.activated.connect(self.copy_selection)
+        self._on_theme()
+
+    def _build_buttons(self) -> Sequence[QPushButton]:
+        self._pause = QPushButton("Pause")
+        self._pause.setToolTip("Hold new lines back. None is lost.")
+        self._copy = QPushButton("Copy")
+        self._copy.setToolTip("Copy the selected lines (Ctrl+C), or all shown lines when none is selected")
+        self._clear = QPushButton("Clear")
+        self._clear.setToolTip("Empty this view. The log files stay as they are.")
+        self._save = QPushButton("Save as…")
+        self._save.setToolTip("Write the shown lines to a file")
+        for button, slot in (
+            (self._pause, self.toggle_pause),
+            (self._copy, self.copy_selection),
+            (self._clear, self.clear),
+            (self._save, self._choose_file),
+        ):
+            button.clicked.connect(slot)
+        return self._pause, self._copy, self._clear, self._save
+
+    def _build_filters(self) -> QHBoxLayout:
+        self.search = QLineEdit(placeholderText="Filter lines", clearButtonEnabled=True)
+        self.search.setAccessibleName("Filter lines by text")
+        self.search.setToolTip("Show only lines that contain all these words")
+        self.level = QComboBox()
+        self.level.setAccessibleName("Level")
+        for text, level in words.LEVEL_CHOICES:
+            self.level.addItem(text, int(level))
+        self.source = QComboBox()
+        self.source.setAccessibleName("Source")
+        self.source.addItem(ALL_SOURCES, "")
+        self.source.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.search.textChanged.connect(self._filter)
+        self.level.currentIndexChanged.connect(self._filter)
+        self.source.currentIndexChanged.connect(self._filter)
+        line = QHBoxLayout()
+        line.setSpacing(8)
+        line.addWidget(self.search, 1)
+        line.addWidget(self.level)
+        line.addWidget(self.source)
+        return line
+
+    def _build_lines(self) -> QWidget:
+        self.table = LogTable(self._rows)
+        self.table.missed_changed.connect(self._show_missed)
+        self.table.current_row.connect(self._show_details)
+        self.details = QPlainTextEdit(readOnly=True)
+        self.details.setAccessibleName("The whole line")
+        self.details.setTabChangesFocus(True)
+        self.details.setMinimumHeight(self.fontMetrics().lineSpacing() * 3)
+        self.details.hide()
+        split = QSplitter(Qt.Orientation.Vertical)
+        split.setChildrenCollapsible(False)
+        split.setHandleWidth(6)
+        split.addWidget(self.table)
+        split.addWidget(self.details)
+        split.setStretchFactor(0, 1)
+        height = self.fontMetrics().lineSpacing() * DETAIL_LINES
+        split.setSizes([height * 4, height])
+        return split
+
+    def _build_status(self) -> QHBoxLayout:
+        self._count = QLabel()
+        self._count.setProperty("role", "muted")
+        self._state = QLabel()
+        self._state.setProperty("role", "muted")
+        self._state.setTextFormat(Qt.TextFormat.PlainText)
+        self.jump = QPushButton()
+        self.jump.setToolTip("Go to the newest line (End)")
+        self.jump.clicked.connect(self.table.follow)
+        self.jump.hide()
+        line = QHBoxLayout()
+        line.setSpacing(12)
+        line.addWidget(self._count)
+        line.addWidget(self._state, 1)
+        line.addWidget(self.jump)
+        self._show_count()
+        return line
+
+    @property
+    def count_text(self) -> str:
+        return self._count.text()
+
+    @property
+    def state_text(self) -> str:
+        return self._state.text()
+
+    @property
+    def model(self) -> LogModel:
+        return self._model
+
+    def page_shown(self) -> None:
+        """Take in what was written meanwhile, and every new line from now on."""
+        if self._shown:
+            return
+        self._shown = True
+        self._store.watch(Topic.LOG, True)
+        self._fill()
+
+    def page_hidden(self) -> None:
+        if self._shown:
+            self._shown = False
+            self._store.watch(Topic.LOG, False)
+
+    def show_source(self, name: str) -> None:
+        """Show the lines of one source alone, from all levels and with no text filter."""
+        self._add_source(name)
+        self.search.clear()
+        self.level.setCurrentIndex(0)
+        self.source.setCurrentIndex(self.source.findData(name))
+        self.table.follow()
+
+    def _fill(self) -> None:
+        if self._early is None and self._store.client is not None and self._store.connected:
+            self._early = []
+            self._say("Reading the logs…")
+            spawn(self._fetch(), name="fetch logs")
+
+    async def _fetch(self) -> None:
+        """Read the newest lines of every source; what arrives meanwhile is put behind them."""
+        client, sources = self._store.client, [words.OWN_SOURCE, *self._store.backends]
+        try:
+            assert client is not None  # noqa: S101 - _fill has asked
+            answers = await asyncio.gather(
+                *(client.logs(source, tail=FIRST_LINES) for source in sources), return_exceptions=True
+            )
+        finally:
+            early, self._early = self._early or [], None
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        history = words.merged(answer for answer in answers if not isinstance(answer, BaseException))
+        self._take([*history, *early])
+        for error in failed:
+            if not isinstance(error, AppError):
+                raise error
+        self._say(" ".join(dict.fromkeys(str(error) for error in failed)))
+
+    @Slot(str, list)
+    def _on_lines(self, _source: str, lines: list[LogLine]) -> None:
+        if not self._shown:
+            return
+        if self._early is not None:
+            self._early.extend(lines)
+        else:
+            self._take(lines)
+
+    def _take(self, lines: Sequence[LogLine]) -> None:
+        rows = [words.to_row(line) for line in self._intake.fresh(lines)]
+        for source in dict.fromkeys(row.source for row in rows):
+            self._add_source(source)
+        if self._held is None:
+            self._model.append(rows)
+            return
+        self._held.extend(rows)
+        self._say(f"Paused — {words.new_lines_text(len(self._held))} held back")
+
+    @Slot()
+    def toggle_pause(self) -> None:
+        """Hold new lines back, or let them in."""
+        held, self._held = self._held, (deque(maxlen=CAP) if self._held is None else None)
+        if held is not None:
+            self._model.append(list(held))
+        self._pause.setText("Pause" if self._held is None else "Resume")
+        self._say("" if self._held is None else "Paused")
+
+    @Slot()
+    def clear(self) -> None:
+        """Empty the view; files and what comes later are untouched."""
+        self._model.clear()
+        if self._held is not None:
+            self._held.clear()
+        self._show_details(None)
+
+    @Slot()
+    def copy_selection(self) -> None:
+        """Copy the selected lines, or all shown ones when none is selected."""
+        rows = self.table.selected_rows() or self._rows.shown()
+        QGuiApplication.clipboard().setText(self._as_text(rows))
+        self._store.toast.emit("Copied 1 line" if len(rows) == 1 else f"Copied {len(rows):,} lines", "info")
+
+    @Slot()
+    def _choose_file(self) -> None:
+        dialog = QFileDialog(self, "Save log lines as", str(Path.home() / "quarterdeck-log.txt"))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.save_to)
+        dialog.open()
+
+    @Slot(str)
+    def save_to(self, path: str) -> None:
+        """Write the shown lines to `path`; says how it went."""
+        rows = self._rows.shown()
+        try:
+            Path(path).write_text(self._as_text(rows) + "\n", encoding="utf-8")
+        except OSError as error:
+            why = f"{path} could not be written: {error.strerror or error}."
+            self._store.toast.emit(f"{why} Choose another folder.", "error")
+        else:
+            self._store.toast.emit(f"Saved {len(rows):,} lines to {path}", "ok")
+
+    def _as_text(self, rows: Sequence[Row]) -> str:
+        return "\n".join(row.as_text(self._model.title(row)) for row in rows)
+
+    @Slot()
+    def _filter(self) -> None:
+        level = words.Level(self.level.currentData())
+        self._rows.set_filter(words.LineFilter.of(self.search.text(), level, self.source.currentData() or ""))
+        self._show_count()
+        if self.table.following:
+            self.table.scrollToBottom()
+
+    @Slot()
+    def _show_count(self) -> None:
+        filtered = self._rows.wanted != words.LineFilter()
+        self._count.setText(words.count_text(self._rows.rowCount(), self._model.rowCount(), filtered))
+
+    @Slot(int)
+    def _show_missed(self, count: int) -> None:
+        self.jump.setVisible(count > 0)
+        self.jump.setText(words.new_lines_text(count))
+
+    @Slot(object)
+    def _show_details(self, row: Row | None) -> None:
+        self.details.setVisible(row is not None)
+        if row is not None:
+            self.details.setPlainText(row.text)
+
+    def _say(self, text: str) -> None:
+        self._state.setText(text)
+
+    def _title_of(self, source: str) -> str:
+        if source == words.OWN_SOURCE:
+            return words.OWN_TITLE
+        backend = self._store.backends.get(source)
+        return backend.title if backend is not None else source
+
+    def _add_source(self, name: str) -> None:
+        if self.source.findData(name) < 0:
+            self.source.addItem(self._title_of(name), name)
+
+    @Slot()
+    def _sources_changed(self) -> None:
+        for name in (words.OWN_SOURCE, *self._store.backends):
+            self._add_source(name)
+        for index in range(1, self.source.count()):
+            self.source.setItemText(index, self._title_of(self.source.itemData(index)))
+        self._model.refresh_looks()
+
+    @Slot(bool)
+    def _on_connection(self, connected: bool) -> None:
+        if not self._shown:
+            return
+        if connected:
+            self._fill()
+        else:
+            self._say("Not connected. New lines appear when Quarterdeck’s core answers again.")
+
+    @Slot()
+    def _on_theme(self) -> None:
+        for button, icon in ((self._pause, "pause"), (self._copy, "copy"), (self._clear, "close"), (self._save, "save"),
+                             (self.jump, "chevron-down")):  # fmt: skip
+            button.setIcon(theme.icon(icon))
+        self._model.refresh_looks()
