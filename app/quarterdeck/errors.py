@@ -34,10 +34,16 @@ class AppError(Exception):
 
 
 class ConfigError(AppError):
-    """A load_config that cannot be used; `line` and `column` (1-based) are given where they are known."""
+    """A load_config that cannot be used; `line` and `column` are 1-based, 0 where they are not known.
 
-    def __init__(self, code: str, sentence: str, hint: str = "", *, line: int = 0, column: int = 0) -> None:
-        details = {"line": line, "column": column} if line else {}
-        super().__init__(code, sentence, hint, status=400, details=details)
+    `option` names the option at fault, where there is one.
+    """
+
+    def __init__(
+        self, code: str, sentence: str, hint: str = "", *, line: int = 0, column: int = 0, option: str = ""
+    ) -> None:
+        details: dict[str, object] = {"line": line, "column": column} if line else {}
+        super().__init__(code, sentence, hint, status=400, details=details | ({"option": option} if option else {}))
         self.line = line
         self.column = column
+        self.option = option

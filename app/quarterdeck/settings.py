@@ -49,7 +49,7 @@ class Settings(BaseModel):
         text="Names besides localhost and this machine's name under which clients may address Quarterdeck.",
     )  # fmt: skip
     allowed_origins: list[str] = _setting(
-        [], label="Allowed web origins", group="Server", also=("CORS_ALLOW_ORIGIN",),
+        [], label="Allowed web origins", group="Server", restart=True, also=("CORS_ALLOW_ORIGIN",),
         text="Web pages (scheme://host:port) whose scripts may call Quarterdeck.",
     )  # fmt: skip
     load_timeout: int = _setting(
@@ -152,10 +152,10 @@ def load_settings(
     try:
         return Loaded(Settings.model_validate(values), sources, places)
     except ValidationError as error:
-        raise _bad_setting(error, sources) from None
+        raise bad_setting(error, sources) from None
 
 
-def _bad_setting(error: ValidationError, sources: Mapping[str, str]) -> AppError:
+def bad_setting(error: ValidationError, sources: Mapping[str, str]) -> AppError:
     first = error.errors()[0]
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":

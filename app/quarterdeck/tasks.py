@@ -7,6 +7,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from quarterdeck.errors import AppError
+
 T = TypeVar("T")
 
 _running: set[asyncio.Task[Any]] = set()
@@ -14,7 +16,10 @@ _log = logging.getLogger(__name__)
 
 
 def spawn(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-    """Run `coroutine` as a named task on the running loop; an error nobody awaits is logged once."""
+    """Run `coroutine` as a named task on the running loop; an error of ours is logged once.
+
+    An AppError is left to whoever awaits the task: it is an answer, not a defect.
+    """
     task = asyncio.get_running_loop().create_task(coroutine, name=name)
     _running.add(task)
     task.add_done_callback(_finished)
@@ -23,5 +28,8 @@ def spawn(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
 
 def _finished(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
+    if task.cancelled():
+        return
+    error = task.exception()
+    if error is not None and not isinstance(error, AppError):
         _log.error("task %s failed", task.get_name(), exc_info=error)

@@ -264,3 +264,12 @@ class _Parser:
 
 def _short(text: str) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
+
+
+def locate_key(text: str, key: str) -> tuple[int, int]:
+    """Line and column (1-based) of the first entry named `key` in `text`; (0, 0) if there is none."""
+    found = re.search(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:", text)
+    if found is None:
+        return 0, 0
+    before = text[: found.start()]
+    return before.count("\n") + 1, found.start() - before.rfind("\n")

@@ -1,0 +1,151 @@
+"""Engine processes: started in a group of their own, watched, and stopped by pid and group, never by name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from quarterdeck.backends.base import ExitReport
+from quarterdeck.backends.logs import LineSplitter, LogBook
+from quarterdeck.tasks import spawn
+
+_READ = 65536
+_SAME_PROCESS = 1.0
+
+
+class EngineProcess:
+    """One running engine process. `exited` is set with its report; its output goes to `log`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: LogBook) -> None:
+        self.pid = process.pid
+        self.create_time = _create_time(process.pid)
+        self.output: list[str] = []
+        self.exited: asyncio.Future[ExitReport] = asyncio.get_running_loop().create_future()
+        self._process = process
+        self._log = log
+        self._stopping = False
+        self._oom_kills = _oom_kills()
+        spawn(self._watch(), name=f"watch engine {self.pid}")
+
+    @classmethod
+    async def start(cls, argv: Sequence[str], *, env: Mapping[str, str], log: LogBook) -> EngineProcess:
+        """Start `argv` with a pipe as its standard input that stays open for as long as we live."""
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=dict(env),
+            start_new_session=True,
+        )
+        return cls(process, log)
+
+    async def stop(self, patience: float) -> ExitReport:
+        """End the process group: ask, then kill after `patience` seconds. Returns when it is gone."""
+        self._stopping = True
+        if not self.exited.done():
+            self._signal_group(signal.SIGTERM)
+            done, _ = await asyncio.wait([self.exited], timeout=patience)
+            if not done:
+                self._signal_group(getattr(signal, "SIGKILL", signal.SIGTERM))
+        report = await asyncio.shield(self.exited)
+        self._signal_group(getattr(signal, "SIGKILL", signal.SIGTERM))
+        return report
+
+    def memory_bytes(self) -> int | None:
+        """Resident memory of the process, or None once it is gone."""
+        return resident_memory(self.pid)
+
+    async def _watch(self) -> None:
+        assert self._process.stdout is not None
+        splitter = LineSplitter()
+        while chunk := await self._process.stdout.read(_READ):
+            self._keep(splitter.feed(chunk))
+        self._keep(splitter.finish())
+        code = await self._process.wait()
+        self.exited.set_result(
+            ExitReport(
+                exit_code=code if code >= 0 else None,
+                signal=signal.Signals(-code).name if code < 0 else None,
+                oom_killed=code == -9 and _oom_kills() > self._oom_kills,
+                asked_for=self._stopping,
+            )
+        )
+
+    def _keep(self, texts: list[str]) -> None:
+        self.output.extend(line.text for line in self._log.add(texts))
+        del self.output[:-2000]
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if sys.platform == "win32":
+                os.kill(self.pid, number)
+            else:
+                os.killpg(self.pid, number)
+
+
+async def stop_leftover(pid: int, create_time: float, patience: float) -> bool:
+    """Stop an engine of an earlier run, recognised by pid and create time (seconds since the epoch); True if it ran."""
+    if not is_alive(pid, create_time):
+        return False
+    process = psutil.Process(pid)
+    family = [process, *process.children(recursive=True)]
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            member.terminate()
+    _, alive = await asyncio.to_thread(psutil.wait_procs, family, patience)
+    for member in alive:
+        with contextlib.suppress(psutil.Error):
+            member.kill()
+    return True
+
+
+def is_alive(pid: int, create_time: float) -> bool:
+    """Whether that very process still runs; a later process with the same pid does not count."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - create_time) < _SAME_PROCESS
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def resident_memory(pid: int) -> int | None:
+    """Resident memory of a process in bytes, or None if there is no such process."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None
+
+
+def _create_time(pid: int) -> float:
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return 0.0
+
+
+def _oom_kills() -> int:
+    """How many processes the kernel has killed for memory since boot; 0 where it does not tell."""
+    try:
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except OSError:
+        return 0
+    return 0

@@ -1,0 +1,189 @@
+"""The `quarterdeck` command. Every sub-command is a thin call into the client or the core."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quarterdeck import __version__
+from quarterdeck.errors import AppError
+from quarterdeck.settings import Loaded, load_settings
+
+if TYPE_CHECKING:
+    from quarterdeck.core import Core, CoreThread
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0 done, 1 failed (reason on stderr); argparse ends with 2 on wrong usage."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except AppError as error:
+        print(error.sentence, error.hint, sep="\n", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has what it wanted; closing stdout again would complain a second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--data-dir", type=Path, default=argparse.SUPPRESS, help="folder for everything that is written"
+    )
+    shared.add_argument("--url", default=argparse.SUPPRESS, help="control address of a running core")
+    shared.add_argument("--token", default=argparse.SUPPRESS, help="token of the core at --url")
+    parser = argparse.ArgumentParser(
+        prog="quarterdeck", description="Control panel for language models on your own machine.", parents=[shared]
+    )
+    parser.set_defaults(run=_app, data_dir=None, url=None, token=None)
+    parser.add_argument("--version", action="version", version=f"quarterdeck {__version__}")
+    parser.add_argument("--minimized", action="store_true", help="start in the tray")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, handler: Handler, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, parents=[shared])
+        sub.set_defaults(run=handler)
+        return sub
+
+    serve = command("serve", _serve, "Run the core without a window.")
+    serve.add_argument("--host", help="address for clients (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port for clients (default 8100)")
+    _add_model_commands(command)
+    status = command("status", _remote("status"), "Show the state of the whole.")
+    status.add_argument("--json", action="store_true", help="print one JSON document")
+    gpu = command("gpu", _remote("gpu"), "Show what the graphs show.")
+    gpu.add_argument("--json", action="store_true", help="print one JSON document")
+    gpu.add_argument("--watch", action="store_true", help="go on until Ctrl+C")
+    backends = command("backends", _remote("backends"), "List, start, restart or stop backends, or read their logs.")
+    backends.add_argument("action", nargs="?", default="list", choices=["list", "start", "restart", "stop", "logs"])
+    backends.add_argument("name", nargs="?", help="name of the backend")
+    backends.add_argument("-f", "--follow", action="store_true", help="with logs: go on until Ctrl+C")
+    backends.add_argument("--json", action="store_true", help="print one JSON document")
+    entry = command("desktop-entry", _desktop_entry, "Add Quarterdeck to the application menu, or remove it.")
+    entry.add_argument("action", choices=["install", "remove"])
+    entry.add_argument("--autostart", action="store_true", help="with install: also start at login")
+    return parser
+
+
+def _add_model_commands(command: Callable[[str, Handler, str], argparse.ArgumentParser]) -> None:
+    models = command("models", _remote("models"), "List models, or add, remove, show and scan for them.")
+    models.add_argument("--json", action="store_true", default=False, help="print one JSON document")
+    actions = models.add_subparsers(title="actions", metavar="ACTION")
+    json_again = argparse.ArgumentParser(add_help=False)
+    json_again.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=text, description=text, parents=[json_again])
+        sub.set_defaults(action=name)
+        return sub
+
+    models.set_defaults(action="list")
+    action("list", "List all models.")
+    add = action("add", "Add a model.")
+    add.add_argument("name")
+    add.add_argument("--path", required=True, help="a .gguf file, or the base address of a running server")
+    add.add_argument("--backend", help="engine that runs it")
+    add.add_argument("--served-name", help="id under which the engine knows it")
+    add.add_argument("--load-config", help="JSON object with engine options")
+    action("remove", "Forget a model; its file stays.").add_argument("name")
+    action("show", "Show one model with its load attempts.").add_argument("name")
+    action("scan", "Add every .gguf file below the folders.").add_argument("folders", nargs="+", type=Path)
+    load = command("load", _remote("load"), "Load a model.")
+    load.add_argument("name")
+    load.add_argument("--force", action="store_true", help="also when it is marked incompatible")
+    load.add_argument("--json", action="store_true", help="print one JSON document")
+    unload = command("unload", _remote("unload"), "Unload a model.")
+    unload.add_argument("name", nargs="?")
+    current = command("current", _remote("current"), "Show which model is loaded.")
+    current.add_argument("--json", action="store_true", help="print one JSON document")
+    set_status = command("set-status", _remote("set_status"), "Set a model's status by hand.")
+    set_status.add_argument("name")
+    set_status.add_argument("status", help="unknown, compatible, degraded or incompatible")
+    set_status.add_argument("--notes", help="replaces the notes")
+
+
+def _remote(name: str) -> Handler:
+    """A command that speaks to a core: the one given, the one that runs, or one of its own for this moment."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        from quarterdeck.client import commands
+
+        return asyncio.run(commands.run(name, arguments, start_core=lambda: _own_core(arguments)))
+
+    return run
+
+
+def _own_core(arguments: argparse.Namespace) -> CoreThread:
+    from quarterdeck.core import CoreThread
+
+    return CoreThread(load_settings(arguments.data_dir), public=False, on_recovered=_tell_recovered).start()
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from quarterdeck import core
+
+    overrides = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
+    core.log_to_console()
+    core.run(core.serve(load_settings(arguments.data_dir, overrides), _announce))
+    return 0
+
+
+def _announce(core: Core) -> None:
+    _tell_recovered(core.recovered)
+    print(f"listening on {core.public_url}", flush=True)
+
+
+def _tell_recovered(recovered: Sequence[object]) -> None:
+    if not recovered:
+        return
+    print(f"{len(recovered)} model(s) were being tested when Quarterdeck ended:", file=sys.stderr)
+    for each in recovered:
+        print(f"  {each.model_name} is now {each.status}", file=sys.stderr)  # type: ignore[attr-defined]
+    print("Cleanup finished.", file=sys.stderr)
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    from quarterdeck.gui.app import run_app
+
+    loaded = load_settings(arguments.data_dir)
+    return run_app(
+        folders=loaded.folders,
+        settings=loaded.settings,
+        start_core=None if arguments.url else lambda: _core_for_window(loaded),
+        url=arguments.url,
+        token=_token(arguments, loaded) if arguments.url else None,
+        minimized=arguments.minimized,
+    )
+
+
+def _core_for_window(loaded: Loaded) -> CoreThread:
+    from quarterdeck.core import CoreThread
+
+    return CoreThread(loaded, public=True, on_recovered=_tell_recovered).start()
+
+
+def _token(arguments: argparse.Namespace, loaded: Loaded) -> str:
+    from quarterdeck.client.connection import token_for
+
+    return token_for(arguments.token, loaded.folders)
+
+
+def _desktop_entry(arguments: argparse.Namespace) -> int:
+    from quarterdeck.gui.desktop import entry
+
+    paths = entry.install(autostart=arguments.autostart) if arguments.action == "install" else entry.remove()
+    for path in paths:
+        print(("wrote " if arguments.action == "install" else "removed ") + str(path))
+    return 0

@@ -1,0 +1,238 @@
+"""What the sub-commands of `quarterdeck` do with a core."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from quarterdeck.client import text
+from quarterdeck.client.api import ApiClient
+from quarterdeck.client.connection import Connection, OwnCore, connect
+from quarterdeck.errors import AppError
+from quarterdeck.schemas.events import Topic
+from quarterdeck.schemas.hardware import HardwareSample
+from quarterdeck.schemas.models import ConfigPatch, ModelCreate
+from quarterdeck.settings import folders
+
+Command = Callable[[Connection, argparse.Namespace], Awaitable[int]]
+
+PROGRESS_SECONDS = 0.3
+
+
+async def run(name: str, arguments: argparse.Namespace, *, start_core: Callable[[], OwnCore]) -> int:
+    """Run the command `name`. Returns its exit code; raises AppError."""
+    places = folders(arguments.data_dir)
+    async with connect(places, url=arguments.url, token=arguments.token, start_core=start_core) as connection:
+        return await _COMMANDS[name](connection, arguments)
+
+
+async def _models(connection: Connection, arguments: argparse.Namespace) -> int:
+    return await _MODEL_ACTIONS[arguments.action](connection.client, arguments)
+
+
+async def _list(client: ApiClient, arguments: argparse.Namespace) -> int:
+    models = await client.models()
+    _out([_plain(model) for model in models] if arguments.json else text.model_table(models))
+    return 0
+
+
+async def _add(client: ApiClient, arguments: argparse.Namespace) -> int:
+    is_url = arguments.path.startswith(("http://", "https://"))
+    new = ModelCreate(
+        model_name=arguments.name,
+        url=arguments.path if is_url else None,
+        path=None if is_url else _absolute(arguments.path),
+        backend=arguments.backend,
+        served_name=arguments.served_name,
+        load_config=arguments.load_config,
+    )
+    added = await client.add_model(new)
+    _out(_plain(added) if arguments.json else f"Added {text.model_line(added)}")
+    return 0
+
+
+async def _remove(client: ApiClient, arguments: argparse.Namespace) -> int:
+    await client.remove_model(arguments.name)
+    _out({"removed": arguments.name} if arguments.json else f"Removed {arguments.name}; its file stays.")
+    return 0
+
+
+async def _show(client: ApiClient, arguments: argparse.Namespace) -> int:
+    model, attempts = await client.model(arguments.name), await client.attempts(arguments.name)
+    if arguments.json:
+        _out({**_plain(model), "attempts": [_plain(attempt) for attempt in attempts]})
+    else:
+        _out(text.model_page(model, attempts))
+    return 0
+
+
+async def _scan(client: ApiClient, arguments: argparse.Namespace) -> int:
+    """Add every .gguf below the folders that is not known yet; broken files are named and passed over."""
+    known = {model.path for model in await client.models()}
+    added, refused = [], []
+    for file in await asyncio.to_thread(_gguf_files, arguments.folders):
+        if str(file) in known:
+            continue
+        try:
+            added.append(await client.add_model(ModelCreate(model_name=file.stem, path=str(file))))
+        except AppError as error:
+            refused.append({"path": str(file), **error.as_dict()})
+    if arguments.json:
+        _out({"added": [_plain(model) for model in added], "refused": refused})
+    else:
+        _out("\n".join([*(f"added {text.model_line(model)}" for model in added), f"{len(added)} added"]))
+        for each in refused:
+            _note(f"passed over {each['path']}: {each['detail']}")
+    return 0
+
+
+def _gguf_files(roots: list[Path]) -> list[Path]:
+    for root in roots:
+        if not root.is_dir():
+            raise AppError("folder_missing", f"{root} is not a folder.", "Name folders that hold .gguf files.")
+    return sorted({file.absolute() for root in roots for file in root.expanduser().rglob("*.gguf") if file.is_file()})
+
+
+async def _load(connection: Connection, arguments: argparse.Namespace) -> int:
+    client = connection.client
+    loading = asyncio.ensure_future(client.load(arguments.name, force=arguments.force))
+    try:
+        while not loading.done():
+            await asyncio.wait({loading}, timeout=PROGRESS_SECONDS)
+            await _show_progress(client, arguments.name, done=loading.done())
+        result = await loading
+    except asyncio.CancelledError:
+        with contextlib.suppress(AppError):
+            await client.cancel(arguments.name)
+        raise
+    _out(_plain(result) if arguments.json else f"{result.message} Status: {result.compatibility_status}.")
+    if connection.momentary:
+        _note(
+            "No Quarterdeck is running, so this was a test and the model is unloaded again. "
+            "Start the app or `quarterdeck serve` to keep it loaded."
+        )
+    return 0
+
+
+async def _show_progress(client: ApiClient, name: str, *, done: bool) -> None:
+    if not sys.stderr.isatty():
+        return
+    line = ""
+    if not done:
+        with contextlib.suppress(AppError):
+            line = text.progress_line(await client.model(name))
+    sys.stderr.write(f"\r\x1b[K{line}")
+    sys.stderr.flush()
+
+
+async def _unload(connection: Connection, arguments: argparse.Namespace) -> int:
+    await connection.client.unload(arguments.name)
+    _out("Unloaded.")
+    return 0
+
+
+async def _current(connection: Connection, arguments: argparse.Namespace) -> int:
+    loaded = [model for model in await connection.client.models() if model.loaded]
+    if arguments.json:
+        _out(_plain(loaded[0]) if loaded else None)
+    else:
+        _out(text.model_line(loaded[0]) if loaded else "No model is loaded.")
+    return 0
+
+
+async def _set_status(connection: Connection, arguments: argparse.Namespace) -> int:
+    patch = ConfigPatch(compatibility_status=arguments.status)
+    if arguments.notes is not None:
+        patch = ConfigPatch(compatibility_status=arguments.status, compatibility_notes=arguments.notes)
+    model = await connection.client.patch_config(arguments.name, patch)
+    _out(f"{model.name} is now {model.status}.")
+    return 0
+
+
+async def _status(connection: Connection, arguments: argparse.Namespace) -> int:
+    status = await connection.client.status()
+    _out(_plain(status) if arguments.json else text.status_page(status))
+    return 0
+
+
+async def _gpu(connection: Connection, arguments: argparse.Namespace) -> int:
+    newest = (await connection.client.hardware())[-1]
+    _out(_plain(newest) if arguments.json else text.hardware_page(newest))
+    if arguments.watch:
+        async for event in connection.client.events([Topic.GPU]):
+            if event.topic is Topic.GPU:
+                sample = HardwareSample.model_validate(event.data)
+                _out(_plain(sample) if arguments.json else text.hardware_page(sample))
+    return 0
+
+
+async def _backends(connection: Connection, arguments: argparse.Namespace) -> int:
+    client = connection.client
+    if arguments.action == "list":
+        backends = await client.backends()
+        _out([_plain(backend) for backend in backends] if arguments.json else text.backend_table(backends))
+        return 0
+    if arguments.name is None:
+        raise AppError(
+            "backend_required", "The name of the backend is missing.", "List them with `quarterdeck backends`."
+        )
+    if arguments.action == "logs":
+        return await _logs(client, arguments)
+    view = await client.backend_action(arguments.name, arguments.action)
+    _out(_plain(view) if arguments.json else text.backend_table([view]))
+    return 0
+
+
+async def _logs(client: ApiClient, arguments: argparse.Namespace) -> int:
+    lines = await client.logs(arguments.name)
+    _out([_plain(line) for line in lines] if arguments.json else "\n".join(line.text for line in lines))
+    if arguments.follow:
+        async for event in client.events([Topic.LOG]):
+            if event.topic is Topic.LOG and event.data["source"] == arguments.name:
+                _out("\n".join(line["text"] for line in event.data["lines"]))
+    return 0
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _plain(value: BaseModel) -> dict[str, object]:
+    return value.model_dump(mode="json")
+
+
+def _out(value: object) -> None:
+    sys.stdout.write((value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+    sys.stdout.flush()
+
+
+def _note(line: str) -> None:
+    """A remark beside the answer; stdout holds the answer alone."""
+    sys.stderr.write(line + "\n")
+
+
+_MODEL_ACTIONS: dict[str, Callable[[ApiClient, argparse.Namespace], Awaitable[int]]] = {
+    "list": _list,
+    "add": _add,
+    "remove": _remove,
+    "show": _show,
+    "scan": _scan,
+}
+
+_COMMANDS: dict[str, Command] = {
+    "models": _models,
+    "load": _load,
+    "unload": _unload,
+    "current": _current,
+    "set_status": _set_status,
+    "status": _status,
+    "gpu": _gpu,
+    "backends": _backends,
+}

@@ -1,0 +1,55 @@
+"""One error, rendered in the dialect of the path it answers."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from quarterdeck.errors import AppError
+from quarterdeck.proxy.errors import error_response
+
+_HINTS = {404: "See /openapi.json for what there is.", 405: "Use another HTTP method; see /openapi.json."}
+
+
+def render(path: str, error: AppError) -> Response:
+    """`/v1` answers as OpenAI does, everything else with `detail`, `code` and `hint`."""
+    if path.startswith("/v1"):
+        return error_response(error)
+    return JSONResponse(error.as_dict(), status_code=error.status)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` in our form."""
+    app.add_exception_handler(AppError, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AppError)
+    return render(request.url.path, error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    if first["type"] == "json_invalid":
+        message = f"The body is not valid JSON: {first['ctx']['error']} at character {first['loc'][-1]}."
+    else:
+        message = f"{place}: {first['msg']}."
+    return render(request.url.path, AppError("bad_request", message, "See /openapi.json for the fields."))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    known = AppError(
+        {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error"),
+        f"{request.method} {request.url.path}: {error.detail}.",
+        _HINTS.get(error.status_code, ""),
+        status=error.status_code,
+    )
+    return render(request.url.path, known)

@@ -1,0 +1,30 @@
+"""`/api/orchestrate`: what the Load, Unload and Cancel buttons do."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from quarterdeck.control.services import Services
+from quarterdeck.schemas.models import LoadRequest, LoadResult, ModelName
+
+
+def router(services: Services) -> APIRouter:
+    """Routes that answer when the work is done; a caller that leaves does not stop it."""
+    routes = APIRouter(prefix="/api/orchestrate", tags=["orchestrate"])
+    scheduler = services.scheduler
+
+    @routes.post("/load")
+    async def load(request: LoadRequest) -> LoadResult:
+        return await scheduler.load(request.model_name, force=request.force_load, load_config=request.load_config)
+
+    @routes.post("/unload")
+    async def unload(which: ModelName | None = None) -> dict[str, str]:
+        name = await scheduler.unload(which.model_name if which else None)
+        return {"message": f"{name} is unloaded.", "model_name": name}
+
+    @routes.post("/cancel")
+    async def cancel(which: ModelName | None = None) -> dict[str, str]:
+        await scheduler.cancel(which.model_name if which else None)
+        return {"message": "The load was cancelled."}
+
+    return routes

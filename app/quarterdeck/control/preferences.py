@@ -1,0 +1,116 @@
+"""The settings of the running core: reading them with their source, changing them in config.toml."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import tomlkit
+import tomlkit.exceptions
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from quarterdeck.errors import AppError
+from quarterdeck.schemas.system import SettingView
+from quarterdeck.settings import CONFIG_FILE, Loaded, Settings, bad_setting, environment_name
+
+Changed = Callable[[Settings, set[str]], Awaitable[None]]
+
+
+class Preferences:
+    """Owns the current Settings. `on_change` is awaited with new ones before they are kept."""
+
+    def __init__(self, loaded: Loaded, on_change: Changed) -> None:
+        self.current = loaded.settings
+        self.folders = loaded.folders
+        self._sources = dict(loaded.sources)
+        self._on_change = on_change
+
+    def views(self) -> list[SettingView]:
+        return [self._view(name, field) for name, field in Settings.model_fields.items()]
+
+    async def change(self, values: dict[str, Any]) -> list[SettingView]:
+        """Check, apply and save `values`. Raises AppError and changes nothing when one of them cannot be used."""
+        for name in values:
+            self._refuse_foreign(name)
+        try:
+            new = Settings.model_validate({**self.current.model_dump(), **values})
+        except ValidationError as error:
+            raise bad_setting(error, dict.fromkeys(values, "the request")) from None
+        changed = {name for name in values if getattr(new, name) != getattr(self.current, name)}
+        await self._on_change(new, changed)
+        _save(self.folders.config_file, {name: getattr(new, name) for name in values})
+        self.current = new
+        self._sources.update(dict.fromkeys(values, CONFIG_FILE))
+        return self.views()
+
+    def _refuse_foreign(self, name: str) -> None:
+        source = self._sources.get(name)
+        if source == "environment":
+            raise AppError(
+                "setting_fixed",
+                f"“{name}” is set by the environment.",
+                f"Change or remove {environment_name(name)} and start Quarterdeck again.",
+                status=409,
+            )
+        if source == "command line":
+            raise AppError(
+                "setting_fixed", f"“{name}” was given on the command line.",
+                "Start Quarterdeck without that option to change it here.", status=409,
+            )  # fmt: skip
+
+    def _view(self, name: str, field: FieldInfo) -> SettingView:
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        limits = {type(limit).__name__: limit for limit in field.metadata}
+        source = self._sources[name]
+        return SettingView(
+            name=name,
+            value=getattr(self.current, name),
+            default=field.default,
+            source=source,
+            environment=self._variable(name, extra) if source == "environment" else environment_name(name),
+            help=field.description or "",
+            group=str(extra["group"]),
+            label=str(extra["label"]),
+            restart=bool(extra["restart"]),
+            choices=_choices(field),
+            minimum=_limit(limits, "Ge", "ge", "Gt", "gt"),
+            maximum=_limit(limits, "Le", "le", "Lt", "lt"),
+        )
+
+    def _variable(self, name: str, extra: dict[str, Any]) -> str:
+        return next((each for each in (environment_name(name), *extra["also"]) if each in os.environ), name)
+
+
+def _choices(field: FieldInfo) -> list[str] | None:
+    from typing import Literal
+
+    return [str(choice) for choice in get_args(field.annotation)] if get_origin(field.annotation) is Literal else None
+
+
+def _limit(limits: dict[str, Any], *names: str) -> int | None:
+    for kind, attribute in zip(names[::2], names[1::2], strict=True):
+        if kind in limits:
+            return int(getattr(limits[kind], attribute))
+    return None
+
+
+def _save(path: Path, values: dict[str, Any]) -> None:
+    """Write `values` into config.toml, keeping its comments and order; the file is replaced in one step."""
+    try:
+        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+        document.update(values)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
+        temporary.replace(path)
+    except (OSError, tomlkit.exceptions.TOMLKitError) as error:
+        raise AppError(
+            "setting_not_saved",
+            f"{path} cannot be written: {error}.",
+            "Check its permissions and free space.",
+            status=507,
+        ) from error

@@ -1,0 +1,31 @@
+"""What the control API needs of the core, in one place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from quarterdeck.backends.logs import LogBook
+from quarterdeck.control.preferences import Preferences
+from quarterdeck.hardware.sampler import Sampler
+from quarterdeck.proxy.requests import RequestLog
+from quarterdeck.scheduling.scheduler import Scheduler
+from quarterdeck.schemas.system import IssueView
+from quarterdeck.storage.events import EventLog
+
+
+@dataclass(slots=True)
+class Services:
+    """The running core as the routers see it."""
+
+    scheduler: Scheduler
+    events: EventLog
+    sampler: Sampler
+    requests: RequestLog
+    preferences: Preferences
+    logs: Mapping[str, LogBook]
+    issues: dict[str, IssueView]
+    public_url: Callable[[], str | None]
+    control_url: str
+    started_at: float = field(default_factory=time.monotonic)

@@ -1,0 +1,117 @@
+"""`/api/status`, settings, hardware, requests and the event stream."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.types import Receive, Scope, Send
+
+from quarterdeck import __version__
+from quarterdeck.control.backends import backend_views
+from quarterdeck.control.services import Services
+from quarterdeck.errors import AppError
+from quarterdeck.proxy.disconnect import until_disconnect
+from quarterdeck.schemas.events import DEFAULT_TOPICS, Event, Topic
+from quarterdeck.schemas.hardware import HardwareSample
+from quarterdeck.schemas.system import RequestView, SettingView, SystemStatus
+
+MIB = 1024 * 1024
+SAMPLE_PATIENCE = 1.0
+
+
+def router(services: Services) -> APIRouter:
+    """Routes about the whole."""
+    routes = APIRouter(prefix="/api", tags=["system"])
+
+    @routes.get("/status")
+    async def status() -> SystemStatus:
+        sample = await asyncio.to_thread(services.sampler.sample_now, SAMPLE_PATIENCE)
+        return system_status(services, sample)
+
+    @routes.get("/settings")
+    async def settings() -> list[SettingView]:
+        return services.preferences.views()
+
+    @routes.patch("/settings")
+    async def change_settings(values: dict[str, Any]) -> list[SettingView]:
+        views = await services.preferences.change(values)
+        for view in views:
+            if view.name in values:
+                services.events.publish(Topic.SETTING, "changed", view)
+        return views
+
+    @routes.get("/hardware")
+    async def hardware() -> list[HardwareSample]:
+        return services.sampler.history() or [await asyncio.to_thread(services.sampler.sample_now, SAMPLE_PATIENCE)]
+
+    @routes.get("/requests")
+    async def requests() -> list[RequestView]:
+        return services.requests.recent()
+
+    @routes.get("/events", response_model=None)
+    async def events(request: Request, topics: str | None = None) -> EventStream:
+        last_id = request.headers.get("last-event-id", "")
+        return EventStream(services.events.subscribe(_topics(topics), int(last_id) if last_id.isdigit() else None))
+
+    return routes
+
+
+def system_status(services: Services, sample: HardwareSample) -> SystemStatus:
+    """The state of the whole; GPU memory in MiB, summed over all GPUs."""
+    loaded = services.scheduler.loaded
+    used = [gpu.memory_used for gpu in sample.gpus if gpu.memory_used is not None]
+    total = [gpu.memory_total for gpu in sample.gpus if gpu.memory_total is not None]
+    return SystemStatus(
+        loaded_model=loaded.view.name if loaded else None,
+        loaded_model_id=loaded.view.served_name if loaded else None,
+        gpu_available=bool(sample.gpus),
+        gpu_memory_allocated_mb=sum(used) / MIB if used else None,
+        gpu_memory_reserved_mb=sum(total) / MIB if total else None,
+        hardware=sample,
+        loaded_models=[loaded.view.name] if loaded else [],
+        queue=services.scheduler.queue,
+        backends=backend_views(services),
+        issues=list(services.issues.values()),
+        public_url=services.public_url(),
+        control_url=services.control_url,
+        data_dir=str(services.preferences.folders.data),
+        uptime_seconds=time.monotonic() - services.started_at,
+        versions={"quarterdeck": __version__, "python": platform.python_version()},
+    )
+
+
+def _topics(text: str | None) -> list[Topic]:
+    if text is None:
+        return list(DEFAULT_TOPICS)
+    try:
+        return [Topic(word.strip()) for word in text.split(",") if word.strip()]
+    except ValueError as error:
+        raise AppError("bad_request", f"{error}.", f"Topics: {', '.join(Topic)}.") from None
+
+
+class EventStream:
+    """Server-sent events as an ASGI answer; ends when the core closes or the client leaves."""
+
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await until_disconnect(receive, self._send_all(send))
+        finally:
+            await self._events.aclose()
+
+    async def _send_all(self, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        # The first bytes tell the client that the stream is open before anything has happened.
+        await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
+        async for event in self._events:
+            data = f"id: {event.id}\nevent: {event.topic}\ndata: {event.model_dump_json()}\n\n"
+            await send({"type": "http.response.body", "body": data.encode(), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})

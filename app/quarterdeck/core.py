@@ -1,0 +1,376 @@
+"""The composition root: builds the services, owns the core thread, starts and stops everything in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import filelock
+import psutil
+
+from quarterdeck.backends.base import Backend
+from quarterdeck.backends.embedded import EmbeddedBackend
+from quarterdeck.backends.logs import LogBook, LogBookHandler, LogFiles
+from quarterdeck.backends.process import stop_leftover
+from quarterdeck.compatibility.journal import Journal, Recovered
+from quarterdeck.control.app import build_app
+from quarterdeck.control.listeners import Listener, bind
+from quarterdeck.control.preferences import Preferences
+from quarterdeck.control.relay import Relay
+from quarterdeck.control.security import local_token
+from quarterdeck.control.services import Services
+from quarterdeck.errors import AppError
+from quarterdeck.hardware.fingerprint import fingerprint
+from quarterdeck.hardware.sampler import Sampler
+from quarterdeck.proxy.openai import OpenAIProxy
+from quarterdeck.proxy.requests import RequestLog
+from quarterdeck.registry.models import Registry
+from quarterdeck.scheduling.catalog import Catalog
+from quarterdeck.scheduling.scheduler import Scheduler
+from quarterdeck.scheduling.settling import Settling
+from quarterdeck.schemas.events import Topic
+from quarterdeck.schemas.system import IssueView
+from quarterdeck.settings import Folders, Loaded, Settings
+from quarterdeck.storage.database import Database, OpenReport
+from quarterdeck.storage.events import EventLog
+
+OWN_LOG = "quarterdeck"
+NVML_PATIENCE = 3.0
+JOIN_SECONDS = 15.0
+
+_log = logging.getLogger(__name__)
+
+
+class Core:
+    """Everything behind the window, on one event loop. `start`, then `stop` on the same loop."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.folders: Folders = loaded.folders
+        self.preferences = Preferences(loaded, self._apply)
+        self.issues: dict[str, IssueView] = {}
+        self.recovered: list[Recovered] = []
+        self.token = ""
+        self.control_url = ""
+        self.public_url: str | None = None
+        self._stack = contextlib.AsyncExitStack()
+        self._public: Listener | None = None
+
+    async def start(self, *, public: bool, strict_port: bool = False) -> None:
+        """Start in order; on an error everything that was started is stopped again. Raises AppError.
+
+        Without `public` only the private listener is opened. With `strict_port` a public port that is taken is an
+        error, else it is an issue that the window shows.
+        """
+        try:
+            await self._start(public=public, strict_port=strict_port)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Stop in the reverse order of the start. Engines end first, the database last."""
+        await self._stack.aclose()
+
+    async def _start(self, *, public: bool, strict_port: bool) -> None:
+        settings = self.preferences.current
+        await asyncio.to_thread(_prepare, self.folders)
+        self.token = await asyncio.to_thread(local_token, self.folders.token_file)
+        self._take_data_folder()
+        database = Database(self.folders, settings.database_url)
+        self._stack.callback(database.close)
+        report = await asyncio.to_thread(database.open)
+        self._events = events = EventLog(database)
+        await events.restore()
+        self._stack.push_async_callback(events.flush)
+        self._relay = Relay(events, self._stack)
+        self._own_log(settings)
+        self._tell(report)
+        registry, journal = Registry(database), Journal(database)
+        self._backends = self._make_backends(settings)
+        await self._start_sampler(settings, registry, journal)
+        await self._recover(journal)
+        await registry.seed_starter()
+        await self._start_scheduling(registry, journal)
+        await self._listen(public=public, strict_port=strict_port)
+        self._stack.callback(events.close)
+
+    def _take_data_folder(self) -> None:
+        """One core per data folder, held by a lock that the system releases however we end."""
+        lock = filelock.FileLock(self.folders.data / "core.lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise AppError(
+                "core_running",
+                f"Another Quarterdeck already works with the data folder {self.folders.data}.",
+                "Use that one, or choose another folder with --data-dir.",
+                status=409,
+            ) from None
+        self._stack.callback(lock.release)
+
+    def _own_log(self, settings: Settings) -> None:
+        files = LogFiles(self.folders.logs)
+        self._stack.callback(files.close)
+        self.logs = {OWN_LOG: LogBook(OWN_LOG, files, self._relay.lines)}
+        self._files = files
+        handler = LogBookHandler(self.logs[OWN_LOG], asyncio.get_running_loop().call_soon_threadsafe)
+        root = logging.getLogger("quarterdeck")
+        root.setLevel(settings.log_level.upper())
+        root.addHandler(handler)
+        self._stack.callback(root.removeHandler, handler)
+
+    def _make_backends(self, settings: Settings) -> dict[str, Backend]:
+        log = LogBook("embedded", self._files, self._relay.lines)
+        self.logs["embedded"] = log
+        return {"embedded": EmbeddedBackend(log, stop_patience=settings.stop_timeout)}
+
+    async def _recover(self, journal: Journal) -> None:
+        """Stop engines that an earlier run left, and settle what it left in `testing`."""
+        patience = self.preferences.current.stop_timeout
+        for trace in await journal.engine_traces():
+            if trace.create_time is not None and await stop_leftover(trace.pid, trace.create_time, patience):
+                _log.warning("stopped the engine of %s that an earlier run had left", trace.model_name)
+        self.recovered = await journal.recover()
+        for each in self.recovered:
+            _log.warning("%s was being tested when Quarterdeck ended; it is now %s", each.model_name, each.status)
+
+    async def _start_sampler(self, settings: Settings, registry: Registry, journal: Journal) -> None:
+        self._sampler = sampler = Sampler(nvml_enabled=settings.nvml, interval=settings.sample_interval)
+        self._relay.watch_hardware(sampler)
+        sampler.start()
+        self._stack.callback(sampler.stop)
+        self._registry, self._journal = registry, journal
+        await self._hardware()
+
+    async def _hardware(self) -> str:
+        """The fingerprint of this machine; a driver that needs time to answer gets NVML_PATIENCE seconds."""
+        await asyncio.to_thread(self._sampler.wait_ready, NVML_PATIENCE)
+        known = fingerprint(self._sampler.latest())
+        self._registry.hardware = self._journal.hardware = known
+        return known
+
+    async def _start_scheduling(self, registry: Registry, journal: Journal) -> None:
+        catalog = Catalog(registry, journal, self._events)
+        await catalog.open()
+        settling = Settling(catalog, self._events)
+        self._stack.push_async_callback(settling.close)
+        self._scheduler = scheduler = Scheduler(
+            catalog,
+            self._backends,
+            settling,
+            hardware=self._hardware,
+            on_backend=lambda backend: self._relay.backend(scheduler.backend_view(backend.name)),
+            load_timeout=lambda: float(self.preferences.current.load_timeout),
+        )
+        requests = RequestLog(self._relay.request)
+        self._proxy = OpenAIProxy(scheduler, requests, keep_alive=lambda: self.preferences.current.keep_alive_delay)
+        await self._proxy.open()
+        self._stack.push_async_callback(self._proxy.close)
+        self._requests = requests
+
+    async def _listen(self, *, public: bool, strict_port: bool) -> None:
+        private = bind("127.0.0.1", 0)
+        self.control_url = f"http://127.0.0.1:{private.getsockname()[1]}"
+        services = Services(
+            scheduler=self._scheduler,
+            events=self._events,
+            sampler=self._sampler,
+            requests=self._requests,
+            preferences=self.preferences,
+            logs=self.logs,
+            issues=self.issues,
+            public_url=lambda: self.public_url,
+            control_url=self.control_url,
+        )
+        self._app = build_app(services, token=self.token, proxy_routes=self._proxy.routes())
+        listener = Listener(self._app, private)
+        self._stack.push_async_callback(listener.stop)
+        self._stack.push_async_callback(self._close_public)
+        # Streams of clients end when their engine ends, so engines stop before the listeners close.
+        self._stack.push_async_callback(self._scheduler.close)
+        await listener.ready()
+        if public:
+            try:
+                await self._open_public(self.preferences.current.host, self.preferences.current.port)
+            except AppError as error:
+                if strict_port:
+                    raise
+                self._raise_issue(
+                    IssueView(code=error.code, sentence=error.sentence, hint=error.hint, severity="error")
+                )
+        self._write_lock_file()
+
+    async def _open_public(self, host: str, port: int) -> None:
+        listener = Listener(self._app, bind(host, port))
+        await listener.ready()
+        await self._close_public()
+        self._public, self.public_url = listener, listener.url
+        for code in ("port_in_use", "cannot_bind", "not_loopback"):
+            self._clear_issue(code)
+        _log.info("listening on %s", listener.url)
+
+    async def _close_public(self) -> None:
+        if self._public is not None:
+            listener, self._public, self.public_url = self._public, None, None
+            await listener.stop()
+
+    async def _apply(self, new: Settings, changed: set[str]) -> None:
+        """Make changed settings true that need no restart. Raises AppError if that is not possible."""
+        if changed & {"host", "port"}:
+            await self._open_public(new.host, new.port)
+            self._write_lock_file()
+        if "sample_interval" in changed:
+            self._sampler.set_interval(new.sample_interval)
+
+    def _tell(self, report: OpenReport) -> None:
+        if report.quarantined is not None:
+            self._raise_issue(
+                IssueView(
+                    code="database_damaged",
+                    sentence="The database was damaged. It was set aside and a new one was started.",
+                    hint=f"The old one is {report.quarantined}. Models you had added must be added again.",
+                    severity="error",
+                )
+            )
+
+    def _raise_issue(self, issue: IssueView) -> None:
+        self.issues[issue.code] = issue
+        self._events.publish(Topic.ISSUE, "raised", issue)
+        _log.warning("%s %s", issue.sentence, issue.hint)
+
+    def _clear_issue(self, code: str) -> None:
+        if self.issues.pop(code, None) is not None:
+            self._events.publish(Topic.ISSUE, "cleared", {"code": code})
+
+    def _write_lock_file(self) -> None:
+        path = self.folders.lock_file
+        content: dict[str, Any] = {
+            "pid": os.getpid(),
+            "create_time": psutil.Process().create_time(),
+            "control_url": self.control_url,
+            "public_url": self.public_url,
+        }
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(path)
+        self._stack.callback(path.unlink, missing_ok=True)
+
+
+def _prepare(folders: Folders) -> None:
+    """Make the data folder. Raises AppError `data_dir_read_only` when nothing can be written there."""
+    probe = folders.data / ".writable"
+    try:
+        folders.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise AppError(
+            "disk_full" if error.errno == 28 else "data_dir_read_only",
+            f"Quarterdeck cannot write to its data folder {folders.data}: {error.strerror}.",
+            "Free some space, correct the permissions, or choose another folder with QUARTERDECK_DATA_DIR.",
+            status=507,
+        ) from None
+
+
+class CoreThread:
+    """A core on its own thread with its own loop, for the window and for commands that need one."""
+
+    def __init__(
+        self, loaded: Loaded, *, public: bool, on_recovered: Callable[[list[Recovered]], None] | None = None
+    ) -> None:
+        self.core = Core(loaded)
+        self._public = public
+        self._on_recovered = on_recovered
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="core")
+
+    @property
+    def control_url(self) -> str:
+        return self.core.control_url
+
+    @property
+    def token(self) -> str:
+        return self.core.token
+
+    def start(self) -> CoreThread:
+        """Start and wait until it answers. Raises what kept it from starting."""
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+        if self._on_recovered is not None and self.core.recovered:
+            self._on_recovered(self.core.recovered)
+        return self
+
+    def stop(self) -> None:
+        """Stop in order and join the thread. Raises RuntimeError if it does not end within JOIN_SECONDS."""
+        if self._loop is not None and self._stopping is not None and not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(JOIN_SECONDS)
+        if self._thread.is_alive():
+            raise RuntimeError("the core thread did not end")
+
+    def _run(self) -> None:
+        try:
+            run(self._main())
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits in start()
+            self._error = error
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        await self.core.start(public=self._public)
+        try:
+            self._ready.set()
+            await self._stopping.wait()
+        finally:
+            await self.core.stop()
+
+
+def run(main: Any) -> Any:
+    """Run a coroutine on the fastest loop there is (uvloop where it exists)."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+async def serve(loaded: Loaded, announce: Callable[[Core], None]) -> None:
+    """The core without a window: runs until SIGTERM or SIGINT. Raises AppError when it cannot start."""
+    import signal
+
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stopping.set)
+    core = Core(loaded)
+    await core.start(public=True, strict_port=True)
+    try:
+        announce(core)
+        await stopping.wait()
+    finally:
+        await core.stop()
+
+
+def log_to_console() -> None:
+    """Show our warnings on stderr as well; what the log file holds is not affected."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger("quarterdeck").addHandler(handler)

@@ -1,0 +1,126 @@
+"""What every client sees of the models: stored facts joined with what each model does right now."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from quarterdeck.compatibility.journal import Journal
+from quarterdeck.errors import AppError
+from quarterdeck.registry.models import Registry
+from quarterdeck.schemas.events import Topic
+from quarterdeck.schemas.jsontext import parse_load_config
+from quarterdeck.schemas.models import ConfigPatch, LoadProgress, ModelCreate, ModelView, Phase
+from quarterdeck.storage.events import EventLog
+
+PROGRESS_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class RunState:
+    """The part of a ModelView that lives in memory only."""
+
+    phase: Phase = Phase.UNLOADED
+    progress: LoadProgress | None = None
+    last_error: str | None = None
+    published_at: float = 0.0
+
+
+class Catalog:
+    """A cache of ModelViews that publishes every change. Core loop only."""
+
+    def __init__(self, registry: Registry, journal: Journal, events: EventLog) -> None:
+        self.registry = registry
+        self.journal = journal
+        self._events = events
+        self._stored: dict[str, ModelView] = {}
+        self._runs: dict[str, RunState] = {}
+
+    async def open(self) -> None:
+        self._stored = {view.name: view for view in await self.registry.list()}
+
+    def all(self) -> list[ModelView]:
+        return [self._join(view) for view in self._stored.values()]
+
+    def get(self, name: str) -> ModelView:
+        """The model called `name`, or by the id it is served under. Raises AppError `unknown_model` (404)."""
+        view = self._stored.get(name)
+        if view is None:
+            view = next((each for each in self._stored.values() if each.served_name == name), None)
+        if view is None:
+            raise AppError(
+                "unknown_model",
+                f"There is no model named “{name}”.",
+                "List the models with `quarterdeck models`, or add it with `quarterdeck models add`.",
+                status=404,
+            )
+        return self._join(view)
+
+    async def add(self, new: ModelCreate) -> ModelView:
+        view = await self.registry.add(new)
+        return await self.refresh(view.name)
+
+    async def remove(self, name: str) -> None:
+        view = self.get(name)
+        if view.phase is not Phase.UNLOADED:
+            raise AppError(
+                "model_busy", f"“{name}” is {view.phase.value}.", "Unload it first, then remove it.", status=409
+            )
+        await self.registry.remove(view.name)
+        del self._stored[view.name]
+        self._runs.pop(view.name, None)
+        self._events.publish(Topic.MODEL, "removed", {"name": view.name})
+
+    async def patch(self, name: str, patch: ConfigPatch) -> ModelView:
+        """A person's change of status, notes or load_config; fields that were not given stay."""
+        view = self.get(name)
+        if view.phase in (Phase.LOADING, Phase.CANCELLING) and patch.compatibility_status is not None:
+            raise AppError(
+                "model_busy", f"“{name}” is being tested.", "Wait for the load to end, or cancel it.", status=409
+            )
+        config = None if patch.load_config is None else parse_load_config(patch.load_config)
+        await self.journal.set_by_person(view.name, patch.compatibility_status, patch.compatibility_notes, config)
+        return await self.refresh(view.name)
+
+    async def refresh(self, name: str) -> ModelView:
+        """Read a model's stored facts again and publish it."""
+        self._stored[name] = await self.registry.get(name)
+        return self.publish(name)
+
+    def set_phase(self, name: str, phase: Phase, *, error: str | None = None) -> None:
+        run = self._run(name)
+        run.phase = phase
+        run.last_error = error
+        if phase not in (Phase.LOADING, Phase.CANCELLING):
+            run.progress = None
+        self.publish(name)
+
+    def set_progress(self, name: str, progress: LoadProgress) -> None:
+        """Keep the progress of a load; publishes at most every PROGRESS_SECONDS unless the stage changed."""
+        run = self._run(name)
+        same_stage = run.progress is not None and run.progress.stage == progress.stage
+        run.progress = progress
+        if not same_stage or time.monotonic() - run.published_at >= PROGRESS_SECONDS:
+            self.publish(name)
+
+    def publish(self, name: str) -> ModelView:
+        view = self.get(name)
+        self._run(name).published_at = time.monotonic()
+        self._events.publish(Topic.MODEL, "changed", view)
+        return view
+
+    def _run(self, name: str) -> RunState:
+        return self._runs.setdefault(name, RunState())
+
+    def _join(self, view: ModelView) -> ModelView:
+        run = self._runs.get(view.name)
+        if run is None:
+            return view
+        return view.model_copy(
+            update={
+                "phase": run.phase,
+                "loaded": run.phase is Phase.LOADED,
+                "progress": run.progress,
+                "last_error": run.last_error or view.last_error,
+            }
+        )

@@ -1,0 +1,97 @@
+"""From what went wrong in a load to its cause, and from the cause to the error that people see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quarterdeck.backends.base import EngineFailed, ExitReport
+from quarterdeck.diagnosis.matcher import diagnose
+from quarterdeck.errors import AppError
+from quarterdeck.schemas.models import AttemptView, Cause, CauseKind, Status
+
+# codes of errors found before the engine starts -> failure class
+_BEFORE_START = {
+    "file_missing": "model_not_found",
+    "not_a_file": "model_not_found",
+    "file_unreadable": "permission_denied",
+    "empty_file": "corrupt_model_file",
+    "not_gguf": "corrupt_model_file",
+    "truncated_header": "corrupt_model_file",
+    "truncated_file": "corrupt_model_file",
+    "corrupt_header": "corrupt_model_file",
+    "unsupported_gguf_version": "old_gguf_format",
+}
+
+
+def cause_of(failure: EngineFailed | AppError | OSError) -> Cause:
+    """The cause of a load that did not end well."""
+    if isinstance(failure, EngineFailed):
+        return _engine_cause(failure)
+    if isinstance(failure, AppError):
+        return Cause(
+            failure_class=_BEFORE_START.get(failure.code, "bad_load_config"),
+            kind=CauseKind.ENVIRONMENT,
+            title="The model could not be started",
+            sentence=failure.sentence,
+            hint=failure.hint,
+        )
+    return Cause(
+        failure_class="other",
+        kind=CauseKind.ENVIRONMENT,
+        title="The engine could not be started",
+        sentence=f"The engine process could not be started: {failure.strerror or failure}.",
+        hint="Check free memory and the limits of this user, then load again.",
+    )
+
+
+def cause_of_exit(report: ExitReport, log: Sequence[str]) -> Cause:
+    return diagnose(log, exit_code=report.exit_code, signal=report.signal, oom_killed=report.oom_killed)
+
+
+def _engine_cause(failure: EngineFailed) -> Cause:
+    if failure.timed_out is not None:
+        return Cause(
+            failure_class="timeout_loading",
+            kind=CauseKind.ENVIRONMENT,
+            title="The load took too long",
+            sentence=f"The engine was not ready after {failure.timed_out:.0f} seconds.",
+            hint="Raise “Longest load” in Settings, or choose a smaller model.",
+            evidence=next(iter(failure.log[-1:]), ""),
+        )
+    assert failure.exit_report is not None
+    return cause_of_exit(failure.exit_report, failure.log)
+
+
+def load_error(failure: EngineFailed | AppError | OSError, cause: Cause, attempt: AttemptView | None) -> AppError:
+    """The answer to a failed load: an error found before the start keeps its own code and status."""
+    status = 507 if cause.kind is CauseKind.CAPACITY else 424
+    if isinstance(failure, AppError):
+        status = 400 if failure.status == 400 else 424
+    after = attempt.status_after if attempt is not None else None
+    return AppError(
+        failure.code if isinstance(failure, AppError) else cause.failure_class,
+        cause.sentence,
+        cause.hint,
+        status=status,
+        details={
+            **(failure.details if isinstance(failure, AppError) else {}),
+            "diagnosis": cause.model_dump(mode="json"),
+            "compatibility_status": (after or Status.UNKNOWN).value,
+            "attempt_id": attempt.id if attempt is not None else None,
+        },
+    )
+
+
+def incompatible(name: str, notes: str) -> AppError:
+    """A model that failed here before is not loaded by accident."""
+    return AppError(
+        "incompatible",
+        f"“{name}” is marked incompatible with this hardware." + (f" Notes: {notes}" if notes else ""),
+        "Change its load_config and set its status to unknown, or load it anyway with force_load=true.",
+        status=409,
+        details={"compatibility_status": Status.INCOMPATIBLE.value, "compatibility_notes": notes},
+    )
+
+
+def cancelled(name: str, reason: str) -> AppError:
+    return AppError("load_cancelled", f"Loading “{name}” was cancelled: {reason}.", "Load it again.", status=409)
