@@ -1,0 +1,125 @@
+"""The rules of diagnosis: their schema, and reading them from the YAML files beside this module."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+from string import Formatter
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from quarterdeck.schemas.models import CauseKind
+
+FailureClass = Literal[
+    "cuda_oom", "kv_cache_too_small", "gpu_memory_utilization_too_high", "host_oom_killed", "unsupported_architecture",
+    "unsupported_quantization", "flash_attention_unavailable", "no_kernel_image", "driver_too_old", "nvml_mismatch",
+    "hip_rocm_unsupported_gpu", "wsl_gpu_lost", "create_context_failed", "assertion_failed", "illegal_memory_access",
+    "nccl_error", "tool_calling_not_enabled", "tool_parser_unsupported", "chat_template_missing",
+    "system_role_unsupported", "context_overflow", "model_not_found", "gated_or_auth_required", "download_failed",
+    "corrupt_model_file", "old_gguf_format", "trust_remote_code_required", "missing_dependency", "port_in_use",
+    "connection_refused", "timeout_loading", "proxy_buffering_stream_broken", "cors_blocked", "auth_invalid_key",
+    "rate_limited", "disk_full", "permission_denied", "multimodal_unsupported", "bad_load_config", "other",
+]  # fmt: skip
+
+FACTS = frozenset({"signal", "exit_code"})
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
+def _sentence(text: str) -> str:
+    if not text[:1].strip() or text[-1:] not in ".!?":
+        raise ValueError("a sentence ends with a full stop")
+    return text
+
+
+Pattern = Annotated[str, Field(min_length=3), AfterValidator(_pattern)]
+Sentence = Annotated[str, Field(min_length=10), AfterValidator(_sentence)]
+
+
+class Rule(BaseModel):
+    """One cause. All conditions that are given must hold; patterns ignore case and look at one line at a time.
+
+    `lines`: one of them is found · `needs`: each is found somewhere · `unless`: none is found anywhere · `signals`,
+    `exit_codes`: the process ended so (`any` for every one) · `oom_killed`: the system killed it for memory ·
+    `fatal`: false for what spoils a request but does not end an engine · `rank`: the highest of those that hold is
+    the cause · `quote`: add the last telling line of the log to the sentence.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z0-9_]+$")
+    failure_class: FailureClass = Field(alias="class")
+    kind: CauseKind
+    rank: int = Field(50, ge=0, le=100)
+    fatal: bool = True
+    lines: tuple[Pattern, ...] = ()
+    needs: tuple[Pattern, ...] = ()
+    unless: tuple[Pattern, ...] = ()
+    signals: tuple[str, ...] = ()
+    exit_codes: tuple[int | Literal["any"], ...] = ()
+    oom_killed: bool = False
+    title: str = Field(min_length=3, max_length=80)
+    sentence: Sentence
+    hint: Sentence
+    quote: bool = False
+
+    @model_validator(mode="after")
+    def _placeholders_are_known(self) -> Self:
+        groups = [set(re.compile(line).groupindex) for line in self.lines]
+        known = FACTS | (set.intersection(*groups) if groups else set())
+        for text in (self.title, self.sentence, self.hint):
+            unknown = {name for _, name, _, _ in Formatter().parse(text) if name is not None} - known
+            if unknown:
+                raise ValueError(f"{self.id}: not every line names {', '.join(sorted(unknown))}")
+        return self
+
+
+class RuleFile(BaseModel):
+    """One YAML file: the rules of an engine family, and which of its lines say nothing.
+
+    `benign` lines are passed over, `generic` ones only follow from a cause and are never quoted; `prefixes` are taken
+    off a line before it is quoted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: str
+    benign: tuple[Pattern, ...] = ()
+    generic: tuple[Pattern, ...] = ()
+    prefixes: tuple[Pattern, ...] = ()
+    rules: tuple[Rule, ...]
+
+
+class RuleError(Exception):
+    """A rule file that cannot be used: a defect of the program, found by its tests."""
+
+
+def parse_rules(name: str, text: str) -> RuleFile:
+    """Read one rule file. Raises RuleError naming the file and what is wrong."""
+    try:
+        return RuleFile.model_validate(yaml.safe_load(text))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise RuleError(f"{name}: {error}") from error
+
+
+@cache
+def rule_files() -> tuple[RuleFile, ...]:
+    """All rule files, read once when first needed. Raises RuleError, also for an id that is used twice."""
+    folder = resources.files("quarterdeck.diagnosis") / "rules"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    parsed = tuple(parse_rules(file.name, file.read_text(encoding="utf-8")) for file in files)
+    seen: set[str] = set()
+    for rule in (rule for file in parsed for rule in file.rules):
+        if rule.id in seen:
+            raise RuleError(f"the rule {rule.id} exists twice")
+        seen.add(rule.id)
+    return parsed
