@@ -10,6 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -22,7 +23,7 @@ from quarterdeck.tasks import spawn
 if TYPE_CHECKING:
     from sqlmodel import Session
 
-QUEUE_LIMIT = 1000
+QUEUE_LIMIT = 4000
 STORED_KEPT = 5000
 _BULK_KEPT = 300
 _BULK = frozenset({Topic.GPU, Topic.LOG})
@@ -150,7 +151,7 @@ class EventLog:
         while self._unwritten:
             batch = list(self._unwritten)
             try:
-                await self._database.run(lambda session, batch=batch: _store(session, batch))  # type: ignore[misc]
+                await self._database.run(partial(_store, batch=batch))
             except AppError as error:
                 _log.warning("%d events are not stored yet: %s", len(batch), error.sentence)
                 return

@@ -28,7 +28,8 @@ def is_sound(file: Path, busy_seconds: float) -> bool:
         try:
             rows = connection.execute("PRAGMA quick_check(1)").fetchall()
         except sqlite3.DatabaseError as error:
-            if failures.is_damage(error):
+            # This statement cannot be wrong itself: a plain error tells of a header or schema that makes no sense.
+            if failures.is_damage(error) or failures.sqlite_code(error) == sqlite3.SQLITE_ERROR:
                 return False
             raise
     return rows == [("ok",)]
