@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from PySide6.QtCore import QObject, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QGuiApplication
@@ -26,24 +26,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Notice(NamedTuple):
-    """A result to say in a toast; `kind` is `success`, `info` or `error`, `action` belongs to `label`."""
-
-    text: str
-    kind: str = "info"
-    label: str = ""
-    action: Callable[[], object] | None = None
-
-
 class Commands(QObject):
     """Sends commands and tells their results. All methods belong to the thread of the window.
 
-    `busy_changed(name)` says that a command for that model was sent or ended; `notice(Notice)` asks for a toast;
-    `details_wanted(name)` asks to show a model's history.
+    `busy_changed(name)` says that a command for that model was sent or ended, `details_wanted(name)` asks to show
+    its history. Results are told through the store's `toast` and `offer`.
     """
 
     busy_changed = Signal(str)
-    notice = Signal(object)
     details_wanted = Signal(str)
 
     def __init__(self, store: Store, parent_window: QWidget | None = None) -> None:
@@ -93,7 +83,7 @@ class Commands(QObject):
     async def add(self, new: ModelCreate) -> ModelView:
         """Add a model to the list. Raises AppError, for the dialog to show in its place."""
         view = await self._client().add_model(new)
-        self._tell(Notice(f"Added {view.name}", "success", "Load", lambda: self.load(view.name)))
+        self._offer(f"Added {view.name}", "Load", lambda: self.load(view.name))
         return view
 
     def show_file(self, name: str) -> None:
@@ -102,11 +92,11 @@ class Commands(QObject):
         folder = Path(model.path).parent if model and model.path else None
         if folder is None or not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))):
             where = f" It is {folder}." if folder else ""
-            self._tell(Notice(f"The folder of {name} could not be opened.{where}", "error"))
+            self._tell(f"The folder of {name} could not be opened.{where}", "error")
 
     def copy_text(self, value: str, what: str) -> None:
         QGuiApplication.clipboard().setText(value)
-        self._tell(Notice(f"Copied {what}", "info"))
+        self._tell(f"Copied {what}", "info")
 
     async def _load(self, name: str) -> bool:
         model = self._store.models.get(name)
@@ -121,7 +111,7 @@ class Commands(QObject):
             self._load_failed(name, error)
             return False
         took = f" in {text.duration(result.load_seconds)}" if result.load_seconds is not None else ""
-        self._tell(Notice(f"Loaded {name}{took}", "success"))
+        self._tell(f"Loaded {name}{took}")
         return True
 
     async def _load_once(self, model: ModelView, *, force: bool) -> LoadResult:
@@ -131,7 +121,7 @@ class Commands(QObject):
         except AppError as error:
             if error.code != "incompatible" or force:
                 raise
-            notes = str(error.details.get("notes") or error.sentence)
+            notes = str(error.details.get("compatibility_notes") or model.notes)
         known = model.model_copy(update={"status": Status.INCOMPATIBLE, "notes": notes})
         if await self._ask_to_load(known) is None:
             raise AppError("cancelled", f"{model.name} was not loaded.")
@@ -148,16 +138,10 @@ class Commands(QObject):
         if error.code in ("cancelled", "load_cancelled"):
             self._errors.pop(name, None)
             self.busy_changed.emit(name)
-            self._tell(Notice(f"Loading {name} was cancelled", "info"))
+            self._tell(f"Loading {name} was cancelled", "info")
             return
-        self._tell(
-            Notice(
-                f"{name} could not be loaded. {error.sentence}",
-                "error",
-                "Details",
-                lambda: self.details_wanted.emit(name),
-            )
-        )
+        words = f"{name} could not be loaded. {error.sentence}"
+        self._offer(words, "Details", lambda: self.details_wanted.emit(name))
 
     async def _unload(self, name: str) -> bool:
         try:
@@ -165,16 +149,16 @@ class Commands(QObject):
         except AppError as error:
             self._failed(f"{name} could not be unloaded.", error)
             return False
-        self._tell(Notice(f"Unloaded {name}", "success", "Load again", lambda: self.load(name)))
+        self._offer(f"Unloaded {name}", "Load again", lambda: self.load(name))
         return True
 
     async def _unload_all(self) -> bool:
         names = [model.name for model in self._store.models.values() if model.loaded]
         results = [await self._sent_quietly(name) for name in names]
         if not names:
-            self._tell(Notice("No model is loaded", "info"))
+            self._tell("No model is loaded", "info")
         elif all(results):
-            self._tell(Notice(f"Unloaded {', '.join(names)}", "success"))
+            self._tell(f"Unloaded {', '.join(names)}")
         return all(results)
 
     async def _sent_quietly(self, name: str) -> bool:
@@ -213,7 +197,7 @@ class Commands(QObject):
         except AppError as error:
             self._failed(f"{name} could not be removed.", error)
             return False
-        self._tell(Notice(f"Removed {name} from the list", "success"))
+        self._tell(f"Removed {name} from the list")
         return True
 
     async def _restart_backend(self, name: str) -> bool:
@@ -224,7 +208,7 @@ class Commands(QObject):
         except AppError as error:
             self._failed(f"{title} could not be restarted.", error)
             return False
-        self._tell(Notice(f"Restarted {title}", "success"))
+        self._tell(f"Restarted {title}")
         return True
 
     async def _sent(self, name: str, verb: Verb, call: Coroutine[Any, Any, T]) -> T:
@@ -250,10 +234,13 @@ class Commands(QObject):
         return self._store.client
 
     def _failed(self, what: str, error: AppError) -> None:
-        self._tell(Notice(" ".join(part for part in (what, error.sentence, error.hint) if part), "error"))
+        self._tell(" ".join(part for part in (what, error.sentence, error.hint) if part), "error")
 
-    def _tell(self, notice: Notice) -> None:
-        self.notice.emit(notice)
+    def _tell(self, words: str, kind: str = "ok") -> None:
+        self._store.toast.emit(words, kind)
+
+    def _offer(self, words: str, verb: str, action: Callable[[], object]) -> None:
+        self._store.offer.emit(words, verb, action)
 
 
 def _removal(model: ModelView) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 from shiboken6 import isValid
 
@@ -62,7 +61,7 @@ class Question(QDialog):
         box.addButton(self.verb_button, QDialogButtonBox.ButtonRole.AcceptRole)
         self.verb_button.setAutoDefault(False)
         if danger:
-            self.verb_button.setProperty("danger", True)
+            self.verb_button.setProperty("kind", "danger")
         self.cancel_button.setDefault(True)
         self.cancel_button.setFocus()
         box.accepted.connect(self.accept)
@@ -105,10 +104,7 @@ async def confirm(
 
 def _heading(text: str) -> QLabel:
     label = _paragraph(text)
-    font = QFont(label.font())
-    font.setPointSizeF(font.pointSizeF() * 1.25)
-    font.setWeight(QFont.Weight.DemiBold)
-    label.setFont(font)
+    label.setProperty("role", "heading")
     return label
 
 

@@ -8,16 +8,6 @@ from typing import NamedTuple
 from quarterdeck.schemas.models import Retest, Status
 
 
-class Shape(StrEnum):
-    """Shapes that differ without colour."""
-
-    RING = "ring"
-    CHECK = "check"
-    HALF = "half"
-    OCTAGON = "octagon"
-    HOURGLASS = "hourglass"
-
-
 class Tone(StrEnum):
     """Which colours of the theme a badge takes."""
 
@@ -29,26 +19,26 @@ class Tone(StrEnum):
 
 
 class Badge(NamedTuple):
-    """A status as it is shown; `meaning` starts with the official word."""
+    """A status as it is shown: an icon whose shape differs without colour, and `meaning`, led by the official word."""
 
-    shape: Shape
+    icon: str
     word: str
     tone: Tone
     meaning: str
 
 
 BADGES: dict[Status, Badge] = {
-    Status.COMPATIBLE: Badge(Shape.CHECK, "Works", Tone.OK, "compatible – it loads on this computer."),
+    Status.COMPATIBLE: Badge("ok", "Works", Tone.OK, "compatible – it loads on this computer."),
     Status.DEGRADED: Badge(
-        Shape.HALF, "Unsteady", Tone.WARN, "degraded – it has worked here, but failed not long ago."
+        "degraded", "Unsteady", Tone.WARN, "degraded – it has worked here, but failed not long ago."
     ),
     Status.INCOMPATIBLE: Badge(
-        Shape.OCTAGON, "Does not work", Tone.ERROR, "incompatible – loading it failed on this computer."
+        "error", "Does not work", Tone.ERROR, "incompatible – loading it failed on this computer."
     ),
     Status.TESTING: Badge(
-        Shape.HOURGLASS, "Being tested", Tone.INFO, "testing – a load is under way, or one was interrupted."
+        "testing", "Being tested", Tone.INFO, "testing – a load is under way, or one was interrupted."
     ),
-    Status.UNKNOWN: Badge(Shape.RING, "Unknown", Tone.NEUTRAL, "unknown – it has not been loaded here yet."),
+    Status.UNKNOWN: Badge("unknown", "Unknown", Tone.NEUTRAL, "unknown – it has not been loaded here yet."),
 }
 
 RETEST: dict[Retest, tuple[str, str]] = {

@@ -1,0 +1,249 @@
+"""The Models page: cards on the left, the details of one model beside or instead of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSettings, Qt, Slot
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtWidgets import QFileDialog, QLabel, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from quarterdeck.gui.details.panel import HISTORY, OVERVIEW, DetailsPanel
+from quarterdeck.gui.dialogs.add_model import FILE_FILTER, AddModelDialog
+from quarterdeck.gui.dialogs.ask import answer
+from quarterdeck.gui.models.model_list import ModelFilter, ModelList
+from quarterdeck.gui.presenters.card import Verb
+from quarterdeck.gui.presenters.filters import Filters
+from quarterdeck.gui.widgets.card_board import CardBoard
+from quarterdeck.gui.widgets.empty_state import EmptyState
+from quarterdeck.gui.widgets.model_card import ModelCard
+from quarterdeck.gui.widgets.model_toolbar import ModelToolbar
+from quarterdeck.tasks import spawn
+
+if TYPE_CHECKING:
+    from quarterdeck.gui.commands import Commands
+    from quarterdeck.gui.store import Store
+
+PANEL_IN_LETTERS = 66
+NARROW_IN_LETTERS = 130
+
+
+class ModelsPage(QWidget):
+    """Lists the models of the store and acts on them; order and direction are remembered in `settings`."""
+
+    def __init__(
+        self, store: Store, commands: Commands, settings: QSettings | None = None, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._store, self._commands = store, commands
+        self._list = ModelList(store, self)
+        self.rows = ModelFilter(self._list, self)
+        self.toolbar = ModelToolbar(settings)
+        self.rows.set_filters(self.toolbar.filters)
+        self.board = CardBoard(store, commands, self.rows)
+        self.empty = EmptyState()
+        self.panel = DetailsPanel(store, commands)
+        self._build()
+        self._connect()
+        self.setAcceptDrops(True)
+        self._show_state()
+
+    def page_shown(self) -> None:
+        self._show_state()
+
+    def page_hidden(self) -> None:
+        """Nothing to stop: cards stop their own clocks when they are hidden."""
+
+    def unsaved(self) -> set[str]:
+        """The models with edits that were not saved; the window asks before it ends."""
+        return self.panel.unsaved()
+
+    def show_details(self, name: str, tab: int | None = None) -> None:
+        """Open the details of a model, at `tab` of the panel where it is given."""
+        self.panel.show_model(name, tab)
+        self.panel.setVisible(bool(self.panel.name))
+        self._adapt()
+
+    def add_files(self, paths: Sequence[Path]) -> None:
+        """Add model files, one after the other, each with its name to confirm."""
+        spawn(self._add_all(list(paths)), name="add models")
+
+    def _build(self) -> None:
+        title = QLabel("Models")
+        title.setProperty("role", "title")
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.board)
+        self._stack.addWidget(self.empty)
+        self._left = QWidget()
+        column = QVBoxLayout(self._left)
+        column.setContentsMargins(24, 18, 14, 0)
+        column.setSpacing(12)
+        column.addWidget(title)
+        column.addWidget(self.toolbar)
+        column.addWidget(self._stack, 1)
+        self._split = QSplitter(Qt.Orientation.Horizontal)
+        self._split.setChildrenCollapsible(False)
+        self._split.setHandleWidth(1)
+        self._split.addWidget(self._left)
+        self._split.addWidget(self.panel)
+        self._split.setStretchFactor(0, 1)
+        self._split.setStretchFactor(1, 0)
+        self._panel_width = self.fontMetrics().averageCharWidth() * PANEL_IN_LETTERS
+        self.panel.setMinimumWidth(self._panel_width * 3 // 4)
+        self.panel.hide()
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._split)
+
+    def _connect(self) -> None:
+        self.toolbar.changed.connect(self._filter)
+        self.toolbar.add.connect(self.choose_file)
+        self.toolbar.search.down.connect(self._focus_cards)
+        self.board.created.connect(self._created)
+        for card in self.board.cards.values():
+            self._created(card)
+        self.empty.chosen.connect(self._empty_chosen)
+        self.panel.closed.connect(self.close_details)
+        self._commands.details_wanted.connect(self._show_history)
+        self._store.connection_changed.connect(self._show_state)
+        self._store.models_reset.connect(self._show_state)
+        self._store.model_removed.connect(self._removed)
+        for signal in (self.rows.rowsInserted, self.rows.rowsRemoved, self.rows.modelReset):
+            signal.connect(self._show_state)
+        scope = Qt.ShortcutContext.WidgetWithChildrenShortcut
+        QShortcut(QKeySequence.StandardKey.Find, self, self.focus_search, context=scope)
+
+    @Slot()
+    def focus_search(self) -> None:
+        self.toolbar.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.toolbar.search.selectAll()
+
+    @Slot()
+    def choose_file(self) -> None:
+        """Let a person choose files to add."""
+        dialog = QFileDialog(self, "Add a model", "", FILE_FILTER)
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+        dialog.setLabelText(QFileDialog.DialogLabel.Accept, "Add")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.filesSelected.connect(self._files_chosen)
+        dialog.open()
+
+    @Slot()
+    def close_details(self) -> None:
+        name = self.panel.name
+        self.panel.name = ""
+        self.panel.hide()
+        self._adapt()
+        self.board.focus_card(name)
+
+    @Slot(object)
+    def _filter(self, filters: Filters) -> None:
+        self.rows.set_filters(filters)
+        self.board.arrange()
+        self._show_state()
+
+    @Slot()
+    def _show_state(self) -> None:
+        shown, total = self.rows.rowCount(), self._list.rowCount()
+        self.toolbar.show_count(shown, total)
+        self._stack.setCurrentWidget(self.board if shown else self.empty)
+        if shown:
+            return
+        if total:
+            words = self.toolbar.search.text().strip()
+            what = f"No model matches “{words}”" if words else "No model has this status"
+            self.empty.show_state("search", what, "", "Clear filters")
+        elif self._store.status is None:
+            self.empty.show_state("loading", "Reading the list of models…", "")
+        else:
+            self.empty.show_state(
+                "models",
+                "No models yet",
+                "Add a model file in GGUF format, or drop one on this window. The file stays where it is.",
+                "Add a model",
+            )
+
+    @Slot()
+    def _empty_chosen(self) -> None:
+        if self._list.rowCount():
+            self.toolbar.clear()
+        else:
+            self.choose_file()
+
+    @Slot(object)
+    def _created(self, card: ModelCard) -> None:
+        card.primary.connect(self._primary)
+        card.details.connect(self._show_overview)
+        card.history.connect(self._show_history)
+        card.chosen.connect(self._menu)
+
+    @Slot(str, str)
+    def _primary(self, name: str, verb: str) -> None:
+        self._commands.run(name, Verb(verb))
+
+    @Slot(str)
+    def _show_overview(self, name: str) -> None:
+        self.show_details(name, None if self.panel.isVisible() else OVERVIEW)
+
+    @Slot(str)
+    def _show_history(self, name: str) -> None:
+        self.show_details(name, HISTORY)
+
+    @Slot(str, str)
+    def _menu(self, name: str, key: str) -> None:
+        actions: dict[str, Callable[[], object]] = {
+            "details": lambda: self._show_overview(name),
+            "copy": lambda: self._commands.copy_text(name, f"the API name “{name}”"),
+            "show": lambda: self._commands.show_file(name),
+            "remove": lambda: self._commands.remove(name),
+        }
+        actions[key]()
+
+    @Slot(str)
+    def _removed(self, name: str) -> None:
+        if self.panel.name == name:
+            self.close_details()
+
+    @Slot()
+    def _focus_cards(self) -> None:
+        self.board.focus_card()
+
+    @Slot(list)
+    def _files_chosen(self, paths: list[str]) -> None:
+        self.add_files([Path(path) for path in paths])
+
+    async def _add_all(self, paths: list[Path]) -> None:
+        for path in paths:
+            await answer(AddModelDialog(self._commands, self.window(), path))
+
+    def _adapt(self) -> None:
+        """Beside the list where there is room for both, else instead of it."""
+        narrow = self.width() < self.fontMetrics().averageCharWidth() * NARROW_IN_LETTERS
+        shown = not self.panel.isHidden()
+        self._left.setVisible(not (narrow and shown))
+        self.panel.set_narrow(narrow)
+        self.panel.setMaximumWidth(16_777_215 if narrow else self._panel_width * 3 // 2)
+        if shown and not narrow and self._split.sizes()[1] < self.panel.minimumWidth():
+            self._split.setSizes([max(1, self.width() - self._panel_width), self._panel_width])
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._adapt()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if _files(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        files = _files(event)
+        if files:
+            event.acceptProposedAction()
+            self.add_files(files)
+
+
+def _files(event: QDropEvent) -> list[Path]:
+    """The local files of a drop that look like models, or all of them when none does: the core says what is wrong."""
+    paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+    return [path for path in paths if path.suffix.lower() == ".gguf"] or paths

@@ -1,0 +1,80 @@
+"""What stands in the place of content: a picture, what is the case, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from quarterdeck.gui import theme
+
+PICTURE = 48
+WIDTH_IN_LETTERS = 60
+
+
+class EmptyState(QWidget):
+    """Centred words with buttons. `show_state` changes all of it; its one button emits `chosen`."""
+
+    chosen = Signal()
+
+    def __init__(self, picture: str = "info", title: str = "", words: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._name = picture
+        self.picture = QLabel()
+        self.title = _centred("heading")
+        self.words = _centred("muted")
+        self.button = QPushButton()
+        self.button.setProperty("kind", "primary")
+        self.button.clicked.connect(self.chosen)
+        self._buttons = QHBoxLayout()
+        self._buttons.setSpacing(8)
+        self._buttons.addStretch(1)
+        self._buttons.addWidget(self.button)
+        self._buttons.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(24, 24, 24, 24)
+        column.setSpacing(10)
+        column.addStretch(2)
+        for part in (self.picture, self.title, self.words):
+            column.addWidget(part, 0, Qt.AlignmentFlag.AlignHCenter)
+        column.addSpacing(6)
+        column.addLayout(self._buttons)
+        column.addStretch(3)
+        theme.notifier.changed.connect(self._paint_picture)
+        self.show_state(picture, title, words)
+
+    def show_state(self, picture: str, title: str, words: str, verb: str = "") -> None:
+        self._name = picture
+        for label, text in ((self.title, title), (self.words, words)):
+            widest = self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS
+            label.setText(text)
+            # A wrapped label asks for a narrow column unless it is told how wide its text would like to be.
+            label.setFixedWidth(min(widest, label.fontMetrics().horizontalAdvance(text) + 16))
+            label.setVisible(bool(text))
+        self.button.setText(verb)
+        self.button.setVisible(bool(verb))
+        self._paint_picture()
+
+    def add_button(self, text: str, action: Callable[[], object], *, primary: bool = False) -> QPushButton:
+        """Add a button that calls `action`."""
+        button = QPushButton(text)
+        if primary:
+            button.setProperty("kind", "primary")
+        button.clicked.connect(lambda: action())  # noqa: PLW0108 - without the argument of the signal
+        self._buttons.insertWidget(self._buttons.count() - 1, button)
+        return button
+
+    @Slot()
+    def _paint_picture(self) -> None:
+        picture = theme.pixmap(self._name, theme.tokens().muted, PICTURE, self.devicePixelRatioF())
+        self.picture.setPixmap(picture)
+
+
+def _centred(role: str) -> QLabel:
+    label = QLabel()
+    label.setProperty("role", role)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+    return label
