@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from quarterdeck import __version__
@@ -94,10 +95,11 @@ def _topics(text: str | None) -> list[Topic]:
         raise AppError("bad_request", f"{error}.", f"Topics: {', '.join(Topic)}.") from None
 
 
-class EventStream:
-    """Server-sent events as an ASGI answer; ends when the core closes or the client leaves."""
+class EventStream(Response):
+    """Server-sent events; ends when the core closes or the client leaves."""
 
     def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        super().__init__(media_type="text/event-stream")
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
