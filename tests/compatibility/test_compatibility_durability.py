@@ -48,7 +48,7 @@ for number in range(int(sys.argv[3])):
     os.close(outlet)
     assert os.read(inlet, 1) == b"x"
     if early:
-        time.sleep(random.uniform(0, 0.004))
+        time.sleep(random.uniform(0, 0.06))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     os.close(inlet)
