@@ -17,10 +17,10 @@ from pytestqt.qtbot import QtBot
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fake_core import FakeCore  # noqa: E402
+from fake_core import FakeCore
 
-from quarterdeck.gui import theme  # noqa: E402
-from quarterdeck.gui.store import Store  # noqa: E402
+from quarterdeck.gui import theme
+from quarterdeck.gui.store import Store
 
 T = TypeVar("T")
 

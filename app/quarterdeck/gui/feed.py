@@ -83,7 +83,6 @@ class Feed:
             reopen = spawn(self._wait_reopen(queue), name="event reopen")
             try:
                 if not resume:
-                    # The stream is open before the state is read, so that nothing falls between the two.
                     await self._refetch()
                     self._report(True)
                 while (event := await queue.get()) is not None:

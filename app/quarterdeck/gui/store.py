@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 class Store(QObject):
     """The state every page shows, with a signal for each change of it.
 
-    `toast(text, kind)` has the kinds ok, info, warn and error; `offer(text, verb, action)` is a toast with a button.
+    `connection_failed(AppError)` follows each failed attempt to reach the core. `toast(text, kind)` has the kinds ok,
+    info, warn and error; `offer(text, verb, action)` is a toast with a button.
     """
 
     models_reset = Signal()
@@ -46,6 +47,7 @@ class Store(QObject):
     settings_changed = Signal()
     status_changed = Signal()
     connection_changed = Signal(bool)
+    connection_failed = Signal(object)
     toast = Signal(str, str)
     offer = Signal(str, str, object)
 
@@ -129,8 +131,9 @@ class Store(QObject):
         client = self.client
         if client is None:
             return
-        status = await client.status()
-        models, backends, settings = await asyncio.gather(client.models(), client.backends(), client.settings())
+        # What hardly changes goes first: by the time of the rest, the event stream is open and nothing is missed.
+        settings = await client.settings()
+        status, models, backends = await asyncio.gather(client.status(), client.models(), client.backends())
         self.status = status
         self.models = {model.name: model for model in models}
         self.backends = {backend.name: backend for backend in backends}
@@ -172,6 +175,8 @@ class Store(QObject):
         if connected != self.connected:
             self.connected = connected
             self.connection_changed.emit(connected)
+        if self.last_error is not None:
+            self.connection_failed.emit(self.last_error)
 
     def _apply(self, event: Event) -> None:
         handler = getattr(self, f"_on_{event.topic.value}", None)
@@ -195,6 +200,7 @@ class Store(QObject):
 
         if event.type == "finished":
             self.attempt_finished.emit(AttemptView.model_validate(event.data))
+            spawn(self._refetch_status(), name="fetch status")
 
     def _on_backend(self, event: Event) -> None:
         from quarterdeck.schemas.backends import BackendView

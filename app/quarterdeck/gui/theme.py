@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PySide6.QtCore import QByteArray, QObject, QRectF, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QGuiApplication, QIcon, QPainter, QPalette, QPixmap
-from PySide6.QtWidgets import QApplication, QStyleFactory
+from PySide6.QtWidgets import QApplication
 
 ASSETS = Path(__file__).parent / "assets"
 ICON_SIZES = (16, 20, 24, 32, 48, 64)
@@ -105,6 +105,7 @@ class _Notifier(QObject):
 
 
 notifier = _Notifier()
+_choice = "system"
 _dark = False
 
 
@@ -114,46 +115,39 @@ def tokens() -> Tokens:
 
 def install(app: QApplication, choice: str = "system") -> None:
     """Set style, palette and style sheet, and follow the desktop from now on. `choice`: system, light or dark."""
-    fusion = QStyleFactory.create("Fusion")
-    if fusion is not None:
-        app.setStyle(fusion)
+    app.setStyle("Fusion")
     choose(choice)
-    app.styleHints().colorSchemeChanged.connect(notifier.refresh)
     _paint(app)
+    app.styleHints().colorSchemeChanged.connect(notifier.refresh)
 
 
 def choose(choice: str) -> None:
     """Override the desktop's colour scheme with `light` or `dark`, or follow it with `system`."""
+    global _choice  # noqa: PLW0603 - one application has one colour scheme
+    _choice = choice
     hints = QGuiApplication.styleHints()
-    before = _wants_dark()
     if choice == "system":
         hints.unsetColorScheme()
     else:
         hints.setColorScheme(Qt.ColorScheme.Dark if choice == "dark" else Qt.ColorScheme.Light)
     # Desktops without a colour-scheme service take the override but never announce it.
-    _override.clear()
-    if choice != "system":
-        _override.append(choice == "dark")
-    if _wants_dark() != before or _wants_dark() != _dark:
+    if _wants_dark() != _dark:
         notifier.refresh()
 
 
-_override: list[bool] = []
-
-
 def _wants_dark() -> bool:
-    if _override:
-        return _override[0]
+    if _choice != "system":
+        return _choice == "dark"
     scheme = QGuiApplication.styleHints().colorScheme()
-    if scheme != Qt.ColorScheme.Unknown:
-        return scheme == Qt.ColorScheme.Dark
-    return "dark" in os.environ.get("GTK_THEME", "").lower()
+    if "dark" in os.environ.get("GTK_THEME", "").lower():
+        return True
+    return scheme == Qt.ColorScheme.Dark
 
 
 def _paint(app: QApplication) -> None:
     from quarterdeck.gui.stylesheet import sheet
 
-    global _dark  # noqa: PLW0603 - one application has one colour scheme
+    global _dark  # noqa: PLW0603
     _dark = _wants_dark()
     current = tokens()
     app.setPalette(_palette(current))
@@ -182,6 +176,14 @@ def icon(name: str, color: str | None = None) -> QIcon:
     """The icon `gui/assets/NAME.svg` in `color` (default: the text colour of the current scheme)."""
     current = tokens()
     return _icon(name, color or current.text, current.muted)
+
+
+def app_icon() -> QIcon:
+    """The icon of the application, from its PNGs: the same picture that the desktop's menu shows."""
+    made = QIcon()
+    for path in ASSETS.glob("quarterdeck-*.png"):
+        made.addFile(str(path))
+    return made
 
 
 def pixmap(name: str, color: str, size: int, ratio: float = 1.0) -> QPixmap:

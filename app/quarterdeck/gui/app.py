@@ -1,0 +1,134 @@
+"""Starts the window: first frame first, then the core, then everything else."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import psutil
+from PySide6.QtCore import QCoreApplication, QObject, QSettings, Slot
+from PySide6.QtWidgets import QApplication
+
+from quarterdeck.gui import theme
+from quarterdeck.gui.desktop.single_instance import SingleInstance
+from quarterdeck.gui.window import MainWindow
+
+if TYPE_CHECKING:
+    from quarterdeck.settings import Folders, Settings
+
+FIRST_FRAME_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class CoreHandle(Protocol):
+    """A core in this process. `stop` blocks until its thread has ended, a few seconds at most."""
+
+    control_url: str
+    token: str
+
+    def stop(self) -> None: ...
+
+
+CoreSource = Callable[[], CoreHandle] | tuple[str, str]
+"""Starts a core, or names the address and the token of a running one."""
+
+
+def run_app(
+    *,
+    folders: Folders,
+    settings: Settings,
+    start_core: Callable[[], CoreHandle] | None,
+    url: str | None,
+    token: str | None,
+    minimized: bool,
+) -> int:
+    """Run the desktop app until it is quit; returns the exit code.
+
+    The core is either started by `start_core` (blocking, in a thread, may raise AppError) or runs already at `url`.
+    """
+    instance = SingleInstance(folders.data)
+    if not instance.acquire():
+        return _raise_other(instance)
+    app = _application()
+    theme.install(app, settings.theme)
+    window = MainWindow(QSettings(str(folders.data / "window.ini"), QSettings.Format.IniFormat))
+    if not minimized:
+        frame = _FirstFrame(window)
+        window.show()
+        frame.wait(app)
+    try:
+        source = start_core or (url or "", token or "")
+        return _run(app, window, instance, settings=settings, source=source, minimized=minimized)
+    finally:
+        instance.release()
+        window.deleteLater()
+
+
+def _run(
+    app: QApplication,
+    window: MainWindow,
+    instance: SingleInstance,
+    *,
+    settings: Settings,
+    source: CoreSource,
+    minimized: bool,
+) -> int:
+    # Imported after the first frame: asyncio's Qt loop and the pieces that talk to the core cost more than the frame.
+    from qasync import QEventLoop
+
+    from quarterdeck.gui.shell import Shell
+
+    loop = QEventLoop(app)
+    with loop:
+        shell = Shell(app, window, instance, settings=settings, source=source, minimized=minimized)
+        return int(loop.run_until_complete(shell.run()))
+
+
+def _application() -> QApplication:
+    QCoreApplication.setApplicationName("Quarterdeck")
+    QCoreApplication.setOrganizationName("Quarterdeck")
+    existing = QApplication.instance()
+    app = existing if isinstance(existing, QApplication) else QApplication(["quarterdeck"])
+    app.setApplicationDisplayName("Quarterdeck")
+    app.setDesktopFileName("quarterdeck")
+    app.setWindowIcon(theme.app_icon())
+    app.setQuitOnLastWindowClosed(False)
+    return app
+
+
+def _raise_other(instance: SingleInstance) -> int:
+    # A local socket needs an application object to wait on.
+    application = QCoreApplication.instance() or QCoreApplication(["quarterdeck"])
+    if instance.ring():
+        sys.stdout.write("Quarterdeck is already running; its window was brought to the front.\n")
+        code = 0
+    else:
+        sys.stderr.write("Quarterdeck is already running but does not answer. End its process, then start it again.\n")
+        code = 1
+    del application
+    return code
+
+
+class _FirstFrame(QObject):
+    """Waits for the first paint of the window and writes into the log how long it took since the process started."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__()
+        self._done = False
+        window.painted.connect(self._on_painted)
+
+    def wait(self, app: QApplication) -> None:
+        deadline = time.monotonic() + FIRST_FRAME_S
+        while not self._done and time.monotonic() < deadline:
+            app.processEvents()
+        # The paint event has run; this hands the painted frame to the display.
+        app.processEvents()
+
+    @Slot()
+    def _on_painted(self) -> None:
+        self._done = True
+        _log.info("first frame after %.0f ms", (time.time() - psutil.Process().create_time()) * 1000)
