@@ -115,8 +115,8 @@ class _Reading:
             name: _short(value or "", LONGEST_QUOTE) for name, value in (first[1].groupdict() if first else {}).items()
         }
         values = defaultdict(str, {**facts, **named})
-        last = self._bare(self._last_telling or self._last_line)
-        quote = f" Its last words were: “{_short(last, LONGEST_QUOTE)}”." if rule.quote and last else ""
+        last = self._last_telling or self._last_line
+        quote = f" Its last words were: “{_short(self._bare(last), LONGEST_QUOTE)}”." if rule.quote and last else ""
         return Cause(
             failure_class=rule.failure_class,
             kind=rule.kind,
