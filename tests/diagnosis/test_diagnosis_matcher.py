@@ -101,7 +101,7 @@ SIGNATURES = [
     ("createcontext returned 3", "create_context_failed"),
     ("Assertion `x > 0' failed.", "assertion_failed"),
     ("ggml.c:123: GGML_ASSERT(a == b) failed", "assertion_failed"),
-    ("mmq.cuh:107: fatal error", "assertion_failed"),
+    ("kernel.cuh:12: fatal error", "assertion_failed"),
     ("Aborted (core dumped)", "other"),
     ("ABORTED", "other"),
     ("CUDA error: an illegal memory access was encountered", "illegal_memory_access"),
@@ -127,7 +127,7 @@ CAUSES = [
     ("tensor 'a' has invalid ggml type 57. should be in [0, 43)", "unsupported_quantization", ENVIRONMENT),
     ("error: invalid argument: --warp", "bad_load_config", ENVIRONMENT),
     ("error loading model vocabulary: unknown pre-tokenizer type: 'new'", "old_gguf_format", ENVIRONMENT),
-    ("allocating 5099.12 MiB on device 0: cudaMalloc failed: out of memory", "cuda_oom", CAPACITY),
+    ("allocating 1234.00 MiB on device 1: cudaMalloc failed: out of memory", "cuda_oom", CAPACITY),
     ("terminate called after throwing an instance of 'std::bad_alloc'", "host_oom_killed", CAPACITY),
     ("timed out waiting for the runner to start", "timeout_loading", ENVIRONMENT),
     ("rocBLAS error: Cannot read /opt/rocm/lib/TensileLibrary.dat", "hip_rocm_unsupported_gpu", HARDWARE),
@@ -137,14 +137,14 @@ CAUSES = [
 
 @pytest.mark.parametrize(("line", "expected", "kind"), CAUSES)
 def test_causes_stand_above_the_crash_that_they_lead_to(line: str, expected: str, kind: CauseKind) -> None:
-    cause = diagnose([line, "GGML_ASSERT: ggml-cuda.cu:61", "Aborted (core dumped)"], signal="SIGABRT")
+    cause = diagnose([line, "GGML_ASSERT(buffer != nullptr) failed", "Aborted (core dumped)"], signal="SIGABRT")
     assert (cause.failure_class, cause.kind) == (expected, kind)
 
 
 def test_context_that_does_not_fit_beside_the_weights() -> None:
     log = [
-        "allocating 4480.00 MiB on device 0: cudaMalloc failed: out of memory",
-        "alloc_tensor_range: failed to allocate CUDA0 buffer of size 4697620480",
+        "allocating 100.00 MiB on device 0: cudaMalloc failed: out of memory",
+        "alloc_tensor_range: failed to allocate CUDA0 buffer of size 104857600",
         "llama_init_from_model: failed to initialize the context: failed to allocate buffer for kv cache",
         "common_init_: failed to create context with model 'a.gguf'",
     ]
@@ -155,7 +155,7 @@ def test_context_that_does_not_fit_beside_the_weights() -> None:
 def test_harmless_lines_explain_nothing() -> None:
     log = [
         "W srv init: security: no API key is set and CORS allows all origins",
-        "[spec] failed to measure draft model memory: failed to create llama_context from model",
+        "common_fit: failed to measure the memory of the extra model, fitting without it: failed to create llama_context",
         "llama_context: flash_attn    = 0",
         "WARNING: flash attention not supported by CPU, memory usage will increase",
     ]
