@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QFontDatabase
 
 from quarterdeck.gui import theme
 from quarterdeck.gui.presenters.logs import LOOKS, LineFilter, Row, shorten
@@ -35,6 +35,7 @@ class LogModel(QAbstractTableModel):
         self.rows: list[Row] = []
         self.cap = cap
         self.title_of: Callable[[str], str] = str
+        self._fixed = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
 
     def append(self, rows: Sequence[Row]) -> None:
         new = rows[-self.cap :]
@@ -82,6 +83,8 @@ class LogModel(QAbstractTableModel):
             return f"{HEADERS[column]}: {self._text(row, column)}"
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"{row.at.astimezone():%d %b %Y, %H:%M:%S}" if column is Column.TIME else None
+        if role == Qt.ItemDataRole.FontRole:
+            return self._fixed if column is Column.TEXT else None
         return self._look(row, column, role)
 
     def title(self, row: Row) -> str:

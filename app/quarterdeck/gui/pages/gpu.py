@@ -222,7 +222,7 @@ class GpuPage(QWidget):
 
     def _show_readings(self, key: str, row: DeviceRow) -> None:
         latest = self._history.latest
-        assert latest is not None  # noqa: S101 - _draw has asked
+        assert latest is not None
         for metric, graph in row.graphs.items():
             if key == HOST:
                 graph.set_reading(words.host_reading(latest.host, metric))

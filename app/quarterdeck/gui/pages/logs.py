@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
+    QSizePolicy,
     QSplitter,
     QVBoxLayout,
     QWidget,
@@ -33,13 +35,14 @@ from quarterdeck.tasks import spawn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from quarterdeck.client.api import ApiClient
     from quarterdeck.gui.presenters.logs import Row
     from quarterdeck.gui.store import Store
     from quarterdeck.schemas.backends import LogLine
 
 ALL_SOURCES = "All sources"
 DETAIL_LINES = 6
-FIRST_LINES = 1000
+FIRST_LINES = 2000
 
 
 class LogsPage(QWidget):
@@ -54,6 +57,7 @@ class LogsPage(QWidget):
         self._intake = words.Intake()
         self._early: list[LogLine] | None = None
         self._held: deque[Row] | None = None
+        self._message = ""
         self._shown = False
         self._build()
         self._sources_changed()
@@ -150,6 +154,11 @@ class LogsPage(QWidget):
         self._state = QLabel()
         self._state.setProperty("role", "muted")
         self._state.setTextFormat(Qt.TextFormat.PlainText)
+        self._state.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.clear_filters = QPushButton("Clear filters")
+        self.clear_filters.setToolTip("Show all lines again")
+        self.clear_filters.clicked.connect(self._on_clear_filters)
+        self.clear_filters.hide()
         self.jump = QPushButton()
         self.jump.setToolTip("Go to the newest line (End)")
         self.jump.clicked.connect(self.table.follow)
@@ -158,6 +167,7 @@ class LogsPage(QWidget):
         line.setSpacing(12)
         line.addWidget(self._count)
         line.addWidget(self._state, 1)
+        line.addWidget(self.clear_filters)
         line.addWidget(self.jump)
         self._show_count()
         return line
@@ -190,22 +200,21 @@ class LogsPage(QWidget):
     def show_source(self, name: str) -> None:
         """Show the lines of one source alone, from all levels and with no text filter."""
         self._add_source(name)
-        self.search.clear()
-        self.level.setCurrentIndex(0)
+        self._on_clear_filters()
         self.source.setCurrentIndex(self.source.findData(name))
         self.table.follow()
 
     def _fill(self) -> None:
-        if self._early is None and self._store.client is not None and self._store.connected:
+        client = self._store.client
+        if self._early is None and client is not None and self._store.connected:
             self._early = []
             self._say("Reading the logs…")
-            spawn(self._fetch(), name="fetch logs")
+            spawn(self._fetch(client), name="fetch logs")
 
-    async def _fetch(self) -> None:
+    async def _fetch(self, client: ApiClient) -> None:
         """Read the newest lines of every source; what arrives meanwhile is put behind them."""
-        client, sources = self._store.client, [words.OWN_SOURCE, *self._store.backends]
+        sources = [words.OWN_SOURCE, *self._store.backends]
         try:
-            assert client is not None  # noqa: S101 - _fill has asked
             answers = await asyncio.gather(
                 *(client.logs(source, tail=FIRST_LINES) for source in sources), return_exceptions=True
             )
@@ -217,7 +226,9 @@ class LogsPage(QWidget):
         for error in failed:
             if not isinstance(error, AppError):
                 raise error
-        self._say(" ".join(dict.fromkeys(str(error) for error in failed)))
+        # A backend that runs elsewhere has no log here, which is no failure.
+        told = [error for error in failed if isinstance(error, AppError) and error.status != HTTPStatus.NOT_FOUND]
+        self._say(" ".join(dict.fromkeys(f"{error.sentence} {error.hint}".strip() for error in told)))
 
     @Slot(str, list)
     def _on_lines(self, _source: str, lines: list[LogLine]) -> None:
@@ -236,7 +247,7 @@ class LogsPage(QWidget):
             self._model.append(rows)
             return
         self._held.extend(rows)
-        self._say(f"Paused — {words.new_lines_text(len(self._held))} held back")
+        self._show_state()
 
     @Slot()
     def toggle_pause(self) -> None:
@@ -245,7 +256,7 @@ class LogsPage(QWidget):
         if held is not None:
             self._model.append(list(held))
         self._pause.setText("Pause" if self._held is None else "Resume")
-        self._say("" if self._held is None else "Paused")
+        self._show_state()
 
     @Slot()
     def clear(self) -> None:
@@ -253,6 +264,7 @@ class LogsPage(QWidget):
         self._model.clear()
         if self._held is not None:
             self._held.clear()
+        self._show_state()
         self._show_details(None)
 
     @Slot()
@@ -298,6 +310,14 @@ class LogsPage(QWidget):
         filtered = self._rows.wanted != words.LineFilter()
         self._count.setText(words.count_text(self._rows.rowCount(), self._model.rowCount(), filtered))
 
+        self.clear_filters.setVisible(filtered)
+
+    @Slot()
+    def _on_clear_filters(self) -> None:
+        self.search.clear()
+        self.level.setCurrentIndex(0)
+        self.source.setCurrentIndex(0)
+
     @Slot(int)
     def _show_missed(self, count: int) -> None:
         self.jump.setVisible(count > 0)
@@ -309,8 +329,13 @@ class LogsPage(QWidget):
         if row is not None:
             self.details.setPlainText(row.text)
 
-    def _say(self, text: str) -> None:
-        self._state.setText(text)
+    def _say(self, message: str) -> None:
+        self._message = message
+        self._show_state()
+
+    def _show_state(self) -> None:
+        paused = "" if self._held is None else f"Paused — {words.new_lines_text(len(self._held))} held back."
+        self._state.setText(f"{paused} {self._message}".strip())
 
     def _title_of(self, source: str) -> str:
         if source == words.OWN_SOURCE:

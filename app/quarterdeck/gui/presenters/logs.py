@@ -40,7 +40,7 @@ class LevelLook(NamedTuple):
 
 
 LOOKS = {
-    Level.DEBUG: LevelLook("Debug", "idle", "neutral"),
+    Level.DEBUG: LevelLook("Debug", "more", "neutral"),
     Level.INFO: LevelLook("Info", "info", "info"),
     Level.WARNING: LevelLook("Warning", "warn", "warn"),
     Level.ERROR: LevelLook("Error", "error", "error"),
@@ -147,3 +147,8 @@ def count_text(shown: int, total: int, filtered: bool) -> str:
 
 def new_lines_text(count: int) -> str:
     return "1 new line" if count == 1 else f"{count:,} new lines"
+
+
+def placeholder(total: int) -> str:
+    """What stands in the place of the lines when none is shown."""
+    return "No line matches the filter." if total else "Nothing was written yet. New lines appear here by themselves."

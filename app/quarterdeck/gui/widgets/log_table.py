@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QItemSelection, QModelIndex, Qt, Signal, Slot
-from PySide6.QtGui import QKeyEvent, QKeySequence
+from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from quarterdeck.gui import theme
 from quarterdeck.gui.models.log_model import Column, LogFilter
-from quarterdeck.gui.presenters.logs import Row
+from quarterdeck.gui.presenters.logs import Row, placeholder
 
 ROW_PADDING = 6
 WIDTHS = {Column.TIME: "00:00:00", Column.LEVEL: "Warning ⬤⬤", Column.SOURCE: "llama.cpp (built in)"}
 
 
 class LogTable(QTableView):
-    """`missed_changed(count)` tells how many lines came while not following; `current_row(Row | None)` which is read."""
+    """`missed_changed(count)`: lines that came while not following. `current_row(Row | None)`: the line being read."""
 
     missed_changed = Signal(int)
     current_row = Signal(object)
@@ -50,6 +51,7 @@ class LogTable(QTableView):
         rows.setDefaultSectionSize(metrics.height() + ROW_PADDING)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
+        header.setStyleSheet("QHeaderView::section { padding: 6px 3px; }")
         for column, widest in WIDTHS.items():
             header.resizeSection(column, metrics.horizontalAdvance(widest) + 3 * ROW_PADDING)
         header.setSectionResizeMode(Column.TEXT, QHeaderView.ResizeMode.Stretch)
@@ -71,14 +73,21 @@ class LogTable(QTableView):
         return [self._rows.row_at(index) for index in chosen]
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.matches(QKeySequence.StandardKey.Copy):
-            event.ignore()
-        elif event.key() == Qt.Key.Key_Escape and self.selectionModel().hasSelection():
+        if event.key() == Qt.Key.Key_Escape and self.selectionModel().hasSelection():
             self.clearSelection()
         elif event.key() == Qt.Key.Key_End and event.modifiers() == Qt.KeyboardModifier.NoModifier:
             self.follow()
         else:
             super().keyPressEvent(event)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self._rows.rowCount() == 0:
+            painter = QPainter(self.viewport())
+            painter.setPen(QColor(theme.tokens().muted))
+            text = placeholder(self._rows.sourceModel().rowCount())
+            painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter, text)
+            painter.end()
 
     def selectionChanged(self, selected: QItemSelection, deselected: QItemSelection) -> None:
         super().selectionChanged(selected, deselected)
