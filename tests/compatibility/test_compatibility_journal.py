@@ -185,6 +185,17 @@ async def test_an_attempt_of_a_removed_model_is_said_to_be_gone(journal: Journal
     assert caught.value.code == "unknown_attempt"
 
 
+async def test_a_failure_is_recorded_whatever_the_engine_printed(journal: Journal, database: Database) -> None:
+    await add(database)
+    begun = await begin(journal)
+    odd = cause(CauseKind.HARDWARE, "It \0died on \udcff.", "\ud800 line")
+    attempt = await journal.fail(begun.attempt_id, odd, log_tail="x" * 50_000 + "\udcfe\0 end")
+    assert attempt.error == "It died on ?.\n? line"
+    assert attempt.log_tail.endswith("x? end")
+    assert len(attempt.log_tail) < 20_000
+    assert (await stored(database)).status is Status.INCOMPATIBLE
+
+
 async def test_a_crash_while_serving_is_judged_like_a_failed_load(journal: Journal, database: Database) -> None:
     await add(database)
     begun = await begin(journal)

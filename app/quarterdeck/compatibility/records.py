@@ -232,11 +232,17 @@ def _record(failed: Model, row: LoadAttempt, failure: Failure, note: str) -> Non
     cause = failure.cause
     _end(row, Outcome.FAILED)
     row.failure_class, row.cause_kind = cause.failure_class, cause.kind
-    row.error, row.hint = notes.error_text(cause)[:_LONGEST_ERROR], cause.hint or None
-    row.exit_code, row.signal, row.log_tail = failure.exit_code, failure.signal, failure.log_tail[-_LONGEST_LOG:]
+    row.error, row.hint = _storable(notes.error_text(cause)[:_LONGEST_ERROR]), _storable(cause.hint) or None
+    row.exit_code, row.signal = failure.exit_code, failure.signal
+    row.log_tail = _storable(failure.log_tail[-_LONGEST_LOG:])
     failed.good_in_a_row = 0
-    failed.last_error = cause.sentence
-    failed.notes = notes.put_in_front(note, failed.notes, row.ended_at or now())
+    failed.last_error = _storable(cause.sentence)
+    failed.notes = notes.put_in_front(_storable(note), failed.notes, row.ended_at or now())
+
+
+def _storable(text: str) -> str:
+    """`text` without what no database takes: engines print anything, and a failure must be recorded all the same."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
 
 
 def _mark_interrupted(tested: Model, status: Status, error: str) -> None:
