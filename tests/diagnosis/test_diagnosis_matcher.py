@@ -155,7 +155,7 @@ def test_context_that_does_not_fit_beside_the_weights() -> None:
 def test_harmless_lines_explain_nothing() -> None:
     log = [
         "W srv init: security: no API key is set and CORS allows all origins",
-        "common_fit: failed to measure the memory of the extra model, fitting without it: failed to create llama_context",
+        "fit: failed to measure the memory of the extra model, fitting without it: failed to create llama_context",
         "llama_context: flash_attn    = 0",
         "WARNING: flash attention not supported by CPU, memory usage will increase",
     ]
