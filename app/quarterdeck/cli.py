@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,29 +157,38 @@ def _tell_recovered(recovered: Sequence[object]) -> None:
 
 
 def _app(arguments: argparse.Namespace) -> int:
+    from quarterdeck.client.connection import token_for
+    from quarterdeck.client.discovery import find_core
     from quarterdeck.gui.app import run_app
 
     loaded = load_settings(arguments.data_dir)
+    _keep_early_log()
+    url, token = arguments.url, None
+    if url is not None:
+        token = token_for(arguments.token, loaded.folders)
+    elif running := find_core(loaded.folders):
+        url, token = running.control_url, running.token
     return run_app(
         folders=loaded.folders,
         settings=loaded.settings,
-        start_core=None if arguments.url else lambda: _core_for_window(loaded),
-        url=arguments.url,
-        token=_token(arguments, loaded) if arguments.url else None,
+        start_core=None if url else lambda: _core_for_window(loaded),
+        url=url,
+        token=token,
         minimized=arguments.minimized,
     )
+
+
+def _keep_early_log() -> None:
+    """Hold what the window logs until the core has a log file for it."""
+    root = logging.getLogger("quarterdeck")
+    root.setLevel(logging.INFO)
+    root.addHandler(MemoryHandler(1000, flushLevel=logging.CRITICAL + 1))
 
 
 def _core_for_window(loaded: Loaded) -> CoreThread:
     from quarterdeck.core import CoreThread
 
     return CoreThread(loaded, public=True, on_recovered=_tell_recovered).start()
-
-
-def _token(arguments: argparse.Namespace, loaded: Loaded) -> str:
-    from quarterdeck.client.connection import token_for
-
-    return token_for(arguments.token, loaded.folders)
 
 
 def _desktop_entry(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from logging.handlers import MemoryHandler
 from typing import Any
 
 import filelock
@@ -32,9 +33,9 @@ from quarterdeck.proxy.openai import OpenAIProxy
 from quarterdeck.proxy.requests import RequestLog
 from quarterdeck.registry.models import Registry
 from quarterdeck.scheduling.catalog import Catalog
+from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.scheduling.settling import Settling
-from quarterdeck.schemas.events import Topic
 from quarterdeck.schemas.system import IssueView
 from quarterdeck.settings import Folders, Loaded, Settings
 from quarterdeck.storage.database import Database, OpenReport
@@ -53,7 +54,6 @@ class Core:
     def __init__(self, loaded: Loaded) -> None:
         self.folders: Folders = loaded.folders
         self.preferences = Preferences(loaded, self._apply)
-        self.issues: dict[str, IssueView] = {}
         self.recovered: list[Recovered] = []
         self.token = ""
         self.control_url = ""
@@ -89,6 +89,7 @@ class Core:
         await events.restore()
         self._stack.push_async_callback(events.flush)
         self._relay = Relay(events, self._stack)
+        self._issues = Issues(events)
         self._own_log(settings)
         self._tell(report)
         registry, journal = Registry(database), Journal(database)
@@ -124,6 +125,11 @@ class Core:
         root.setLevel(settings.log_level.upper())
         root.addHandler(handler)
         self._stack.callback(root.removeHandler, handler)
+        for early in [each for each in root.handlers if isinstance(each, MemoryHandler)]:
+            # What was logged before there was a log file.
+            early.setTarget(handler)
+            early.close()
+            root.removeHandler(early)
 
     def _make_backends(self, settings: Settings) -> dict[str, Backend]:
         log = LogBook("embedded", self._files, self._relay.lines)
@@ -158,7 +164,7 @@ class Core:
     async def _start_scheduling(self, registry: Registry, journal: Journal) -> None:
         catalog = Catalog(registry, journal, self._events)
         await catalog.open()
-        settling = Settling(catalog, self._events)
+        settling = Settling(catalog, self._events, self._issues)
         self._stack.push_async_callback(settling.close)
         self._scheduler = scheduler = Scheduler(
             catalog,
@@ -184,7 +190,7 @@ class Core:
             requests=self._requests,
             preferences=self.preferences,
             logs=self.logs,
-            issues=self.issues,
+            issues=self._issues,
             public_url=lambda: self.public_url,
             control_url=self.control_url,
         )
@@ -201,7 +207,7 @@ class Core:
             except AppError as error:
                 if strict_port:
                     raise
-                self._raise_issue(
+                self._issues.raise_issue(
                     IssueView(code=error.code, sentence=error.sentence, hint=error.hint, severity="error")
                 )
         self._write_lock_file()
@@ -211,8 +217,7 @@ class Core:
         await listener.ready()
         await self._close_public()
         self._public, self.public_url = listener, listener.url
-        for code in ("port_in_use", "cannot_bind", "not_loopback"):
-            self._clear_issue(code)
+        self._issues.clear("port_in_use", "cannot_bind", "not_loopback")
         _log.info("listening on %s", listener.url)
 
     async def _close_public(self) -> None:
@@ -230,7 +235,7 @@ class Core:
 
     def _tell(self, report: OpenReport) -> None:
         if report.quarantined is not None:
-            self._raise_issue(
+            self._issues.raise_issue(
                 IssueView(
                     code="database_damaged",
                     sentence="The database was damaged. It was set aside and a new one was started.",
@@ -238,15 +243,6 @@ class Core:
                     severity="error",
                 )
             )
-
-    def _raise_issue(self, issue: IssueView) -> None:
-        self.issues[issue.code] = issue
-        self._events.publish(Topic.ISSUE, "raised", issue)
-        _log.warning("%s %s", issue.sentence, issue.hint)
-
-    def _clear_issue(self, code: str) -> None:
-        if self.issues.pop(code, None) is not None:
-            self._events.publish(Topic.ISSUE, "cleared", {"code": code})
 
     def _write_lock_file(self) -> None:
         path = self.folders.lock_file

@@ -10,8 +10,8 @@ from quarterdeck.backends.logs import LogBook
 from quarterdeck.control.preferences import Preferences
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.proxy.requests import RequestLog
+from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.scheduler import Scheduler
-from quarterdeck.schemas.system import IssueView
 from quarterdeck.storage.events import EventLog
 
 
@@ -25,7 +25,7 @@ class Services:
     requests: RequestLog
     preferences: Preferences
     logs: Mapping[str, LogBook]
-    issues: dict[str, IssueView]
+    issues: Issues
     public_url: Callable[[], str | None]
     control_url: str
     started_at: float = field(default_factory=time.monotonic)

@@ -77,7 +77,7 @@ def system_status(services: Services, sample: HardwareSample) -> SystemStatus:
         loaded_models=[loaded.view.name] if loaded else [],
         queue=services.scheduler.queue,
         backends=backend_views(services),
-        issues=list(services.issues.values()),
+        issues=services.issues.all(),
         public_url=services.public_url(),
         control_url=services.control_url,
         data_dir=str(services.preferences.folders.data),

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from quarterdeck.errors import AppError
 from quarterdeck.scheduling.catalog import Catalog
+from quarterdeck.scheduling.issues import Issues
 from quarterdeck.schemas.events import Topic
 from quarterdeck.schemas.models import AttemptView
+from quarterdeck.schemas.system import IssueView
 from quarterdeck.storage.events import EventLog
 from quarterdeck.tasks import spawn
 
 RETRY_SECONDS = 2.0
+NOT_SAVED = "result_not_saved"
 
 Write = Callable[[], Awaitable[AttemptView]]
-
-_log = logging.getLogger(__name__)
 
 
 class Settling:
     """Writes how attempts ended, in order. Core loop only."""
 
-    def __init__(self, catalog: Catalog, events: EventLog) -> None:
+    def __init__(self, catalog: Catalog, events: EventLog, issues: Issues) -> None:
         self._catalog = catalog
         self._events = events
+        self._issues = issues
         self._pending: list[tuple[str, Write]] = []
         self._retry: asyncio.Task[None] | None = None
 
@@ -34,13 +35,9 @@ class Settling:
         try:
             return await self._write(name, write)
         except AppError as error:
-            _log.warning("the result for %s cannot be saved yet: %s", name, error.sentence)
             self._pending.append((name, write))
-            self._events.publish(
-                Topic.ISSUE, "raised",
-                {"code": "result_not_saved", "sentence": f"The result for “{name}” is not saved yet: {error.sentence}",
-                 "hint": error.hint, "severity": "error"},
-            )  # fmt: skip
+            sentence = f"The result for “{name}” is not saved yet: {error.sentence}"
+            self._issues.raise_issue(IssueView(code=NOT_SAVED, sentence=sentence, hint=error.hint, severity="error"))
             if self._retry is None or self._retry.done():
                 self._retry = spawn(self._keep_trying(), name="save results")
             return None
@@ -55,7 +52,7 @@ class Settling:
         while self._pending:
             await asyncio.sleep(RETRY_SECONDS)
             await self._flush()
-        self._events.publish(Topic.ISSUE, "cleared", {"code": "result_not_saved"})
+        self._issues.clear(NOT_SAVED)
 
     async def _flush(self) -> None:
         while self._pending:
