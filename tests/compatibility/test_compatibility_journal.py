@@ -9,17 +9,15 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlmodel import Session, select
 
 from quarterdeck.compatibility import journal as journal_module
-from quarterdeck.compatibility import notes, records
+from quarterdeck.compatibility import records
 from quarterdeck.compatibility.journal import Begun, EngineTrace, Journal, Recovered, config_hash
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.models import Cause, CauseKind, Outcome, Status
 from quarterdeck.storage.database import Database
-from quarterdeck.storage.tables import LoadAttempt, Model, now
+from quarterdeck.storage.tables import LoadAttempt, Model
 
 CONFIG = {"ctx_size": 2048}
 
@@ -380,24 +378,3 @@ async def test_a_refused_write_changes_nothing(
         "mine", Outcome.RUNNING,
     )  # fmt: skip
     assert (await journal.fail(begun.attempt_id, cause(CauseKind.HARDWARE))).outcome is Outcome.FAILED
-
-
-def test_the_evidence_is_told_once() -> None:
-    assert notes.error_text(cause(CauseKind.HARDWARE, "It died: boom.", "boom")) == "It died: boom."
-    assert notes.error_text(cause(CauseKind.HARDWARE, "It died.", "boom")) == "It died.\nboom"
-
-
-@given(earlier=st.text(max_size=9000), text=st.text(min_size=1, max_size=300).filter(str.strip))
-def test_notes_keep_the_newest_and_stay_readable(earlier: str, text: str) -> None:
-    whole = notes.put_in_front(text, earlier, now())
-    assert len(whole) <= notes.LONGEST
-    assert text in whole
-    if len(earlier) < notes.LONGEST - 400 and earlier.strip():
-        assert whole.endswith(f"\n{earlier}")
-
-
-@given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans() | st.lists(st.none())))
-def test_the_order_of_keys_does_not_change_the_hash(config: dict[str, Any]) -> None:
-    backwards = dict(reversed(config.items()))
-    assert config_hash(backwards) == config_hash(config)
-    assert config_hash({**config, "one more \0": 1}) != config_hash(config)
