@@ -41,7 +41,12 @@ class DeviceRow(QFrame):
         column.setContentsMargins(12, 10, 12, 10)
         column.addLayout(header)
         column.addLayout(self._grid)
+        # Without this the graphs side by side would keep the row from ever becoming narrow.
+        self.setMinimumWidth(self._graph_width())
         self._arrange(len(self.graphs))
+
+    def _graph_width(self) -> int:
+        return self.fontMetrics().averageCharWidth() * LETTERS_PER_GRAPH
 
     def set_identity(self, text: str, tip: str = "") -> None:
         self._identity.setText(text)
@@ -49,7 +54,7 @@ class DeviceRow(QFrame):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        room = event.size().width() // (self.fontMetrics().averageCharWidth() * LETTERS_PER_GRAPH)
+        room = event.size().width() // self._graph_width()
         self._arrange(len(self.graphs) if room >= len(self.graphs) else 2 if room >= 2 else 1)
 
     def _arrange(self, columns: int) -> None:
