@@ -94,7 +94,7 @@ class ConfigurationTab(QWidget):
         column.addWidget(about)
         column.addLayout(tools)
         column.addWidget(self.editor, 1)
-        for part in (self.place, self.reload, self.bar):
+        for part in (self.reload, self.place, self.bar):
             column.addWidget(part)
         scope = Qt.ShortcutContext.WidgetWithChildrenShortcut
         QShortcut(QKeySequence.StandardKey.Save, self, self.save, context=scope)
@@ -131,7 +131,7 @@ class ConfigurationTab(QWidget):
     def _changed(self) -> None:
         problem, dirty = self.editor.problem, self._dirty
         refused = problem is not None and problem is self._refused
-        where = f"Line {problem.line}, column {problem.column} – go there" if problem and problem.line else ""
+        where = f"Go to line {problem.line}, column {problem.column}" if problem and problem.line else ""
         colours = theme.tokens()
         self.place.setVisible(bool(where))
         self.place.setText(where)

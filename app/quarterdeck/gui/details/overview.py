@@ -117,8 +117,7 @@ class OverviewTab(QScrollArea):
         self.setWidget(inside)
 
     def _file_row(self) -> QHBoxLayout:
-        self.path = ElidedLabel()
-        self.path.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.path = ElidedLabel(Qt.TextElideMode.ElideMiddle)
         self.path.setAccessibleName("File")
         self.copy_path = QPushButton("Copy path")
         self.copy_path.clicked.connect(self._copy_path)

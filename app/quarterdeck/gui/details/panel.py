@@ -81,6 +81,7 @@ class DetailsPanel(QFrame):
         for tab, title in zip((self.overview, self.configuration, self.history, self.try_it), TITLES, strict=True):
             self.tabs.addTab(tab, title)
         self.tabs.tabBar().setUsesScrollButtons(False)
+        self.tabs.tabBar().setDrawBase(False)
         self.overview.dirty_changed.connect(self._overview_dirty)
         self.configuration.dirty_changed.connect(self._configuration_dirty)
         column = QVBoxLayout(self)
@@ -102,7 +103,7 @@ class DetailsPanel(QFrame):
         self.close_button.setToolTip("Close details (Esc)")
         self.close_button.clicked.connect(self.closed)
         self.badge = StatusBadge()
-        self.state = QLabel()
+        self.state = ElidedLabel()
         self.state.setProperty("role", "muted")
         self.primary = QPushButton()
         self.primary.clicked.connect(self._run)
@@ -116,9 +117,8 @@ class DetailsPanel(QFrame):
         top.addWidget(self.title, 1)
         top.addWidget(self.close_button, 0, Qt.AlignmentFlag.AlignTop)
         middle.setSpacing(10)
-        for part in (self.badge, self.state):
-            middle.addWidget(part)
-        middle.addStretch(1)
+        middle.addWidget(self.badge)
+        middle.addWidget(self.state, 1)
         middle.addWidget(self.primary)
         header = QVBoxLayout()
         header.setContentsMargins(16, 12, 12, 10)
@@ -160,7 +160,7 @@ class DetailsPanel(QFrame):
         self.setAccessibleName(f"Details of {state.name}")
         self.title.setText(state.name)
         self.badge.show_badge(state.badge, state.badge_tip)
-        self.state.setText(f"{state.state_word} · status: {state.badge.meaning.split(' – ')[0]}")
+        self.state.setText(f"{state.state_word} · {state.badge.meaning.split(' – ')[0]}")
         self._verb = state.primary.verb
         kind = "primary" if state.primary.verb is Verb.LOAD else ""
         if self.primary.property("kind") != kind:

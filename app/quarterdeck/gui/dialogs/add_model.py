@@ -86,6 +86,7 @@ class AddModelDialog(QDialog):
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         form.setSpacing(10)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         form.addRow("File", row)
         form.addRow("Name", self.name)
         self.problem = QLabel()
@@ -117,6 +118,13 @@ class AddModelDialog(QDialog):
             missing = "Give the model a name first."
         self.add.setEnabled(not missing)
         self.add.setToolTip(missing)
+
+    def _fit(self) -> None:
+        """Grow to the height that the wrapped texts need; a layout does not do that for an open window."""
+        layout = self.layout()
+        if layout is not None:
+            layout.activate()
+            self.resize(self.width(), max(self.height(), layout.totalHeightForWidth(self.width())))
 
     @Slot()
     def _browse(self) -> None:
@@ -150,6 +158,7 @@ class AddModelDialog(QDialog):
             self._check()
             self.problem.setText(f"{error.sentence} {error.hint}".strip())
             self.problem.show()
+            self._fit()
             if error.code == "duplicate_model":
                 self.name.setFocus()
                 self.name.selectAll()

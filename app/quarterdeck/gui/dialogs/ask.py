@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QPlainTextEdit,
 from shiboken6 import isValid
 
 MARGIN = 24
-WIDTH_IN_LETTERS = 58
+WIDTH_IN_LETTERS = 68
 DETAIL_LINES = 6
 
 
@@ -41,14 +41,15 @@ class Question(QDialog):
         if detail:
             self.column.addWidget(self._detail(detail))
         self.column.addLayout(self._buttons(verb, cancel, danger))
+        self.cancel_button.setFocus()
 
     def _detail(self, detail: str) -> QWidget:
         box = QPlainTextEdit(detail)
         box.setReadOnly(True)
         box.setTabChangesFocus(True)
         box.setAccessibleName("Notes")
-        lines = min(DETAIL_LINES, max(2, detail.count("\n") + 1 + len(detail) // WIDTH_IN_LETTERS))
-        box.setFixedHeight(self.fontMetrics().lineSpacing() * lines + 20)
+        lines = min(DETAIL_LINES, max(2, 1 + detail.count("\n") + 1 + len(detail) // WIDTH_IN_LETTERS))
+        box.setFixedHeight(self.fontMetrics().lineSpacing() * lines + 26)
         return box
 
     def _buttons(self, verb: str, cancel: str, danger: bool) -> QVBoxLayout:
@@ -63,7 +64,6 @@ class Question(QDialog):
         if danger:
             self.verb_button.setProperty("kind", "danger")
         self.cancel_button.setDefault(True)
-        self.cancel_button.setFocus()
         box.accepted.connect(self.accept)
         box.rejected.connect(self.reject)
         holder.addWidget(box)

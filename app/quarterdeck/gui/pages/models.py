@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
 
 PANEL_IN_LETTERS = 66
-NARROW_IN_LETTERS = 130
+NARROW_IN_LETTERS = 165
 
 
 class ModelsPage(QWidget):
@@ -78,7 +78,7 @@ class ModelsPage(QWidget):
         self._stack.addWidget(self.empty)
         self._left = QWidget()
         column = QVBoxLayout(self._left)
-        column.setContentsMargins(24, 18, 14, 0)
+        column.setContentsMargins(24, 18, 12, 0)
         column.setSpacing(12)
         column.addWidget(title)
         column.addWidget(self.toolbar)

@@ -90,7 +90,7 @@ def card_state(
     return CardState(
         name=model.name,
         facts=facts_line(model),
-        backend=backend_title or BACKEND_TITLES.get(model.backend, model.backend),
+        backend=_backend_line(model, backend_title or BACKEND_TITLES.get(model.backend, model.backend)),
         badge=look,
         badge_tip=text.sentence_start(look.meaning) + (f"\n{retest_tip}" if retest_tip else ""),
         state_word=word,
@@ -115,14 +115,18 @@ def current_phase(model: ModelView, busy: Verb | None) -> Phase:
 
 
 def facts_line(model: ModelView) -> str:
-    """Quantization, parameters, file size and context, as far as they are known."""
+    """Quantization, parameters and file size, as far as they are known."""
     facts = [
         model.quantization,
         _known(text.parameters, model.parameter_count, " parameters"),
         _known(text.size, model.size_bytes),
-        _known(text.context, model.context_length, " context"),
     ]
-    return " · ".join(fact for fact in facts if fact) or "No facts known about this model"
+    return " · ".join(fact for fact in facts if fact) or "Size not known"
+
+
+def _backend_line(model: ModelView, title: str) -> str:
+    context = _known(text.context, model.context_length, " context")
+    return f"{context} · {title}" if context else title
 
 
 _STATE_WORDS = {

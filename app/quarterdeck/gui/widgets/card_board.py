@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quarterdeck.gui.commands import Commands
     from quarterdeck.gui.store import Store
 
-COLUMN_IN_LETTERS = 46
+COLUMN_IN_LETTERS = 52
 
 
 class CardBoard(QScrollArea):
@@ -37,7 +37,7 @@ class CardBoard(QScrollArea):
         self._inside = QWidget()
         self._inside.setProperty("plain", True)
         self._flow = CardFlow(self._inside, column=self.fontMetrics().averageCharWidth() * COLUMN_IN_LETTERS)
-        self._flow.setContentsMargins(2, 2, 10, 16)
+        self._flow.setContentsMargins(2, 2, 12, 16)
         self.setWidget(self._inside)
         # Several rows often change in one turn of the loop; one look at the order is enough for all of them.
         self._soon = QTimer(self, interval=0, singleShot=True)

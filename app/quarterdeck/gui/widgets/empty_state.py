@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWi
 from quarterdeck.gui import theme
 
 PICTURE = 48
-WIDTH_IN_LETTERS = 60
+WIDTH_IN_LETTERS = 76
 
 
 class EmptyState(QWidget):
@@ -46,12 +46,16 @@ class EmptyState(QWidget):
 
     def show_state(self, picture: str, title: str, words: str, verb: str = "") -> None:
         self._name = picture
+        widest = self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS
         for label, text in ((self.title, title), (self.words, words)):
-            widest = self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS
             label.setText(text)
-            # A wrapped label asks for a narrow column unless it is told how wide its text would like to be.
-            label.setFixedWidth(min(widest, label.fontMetrics().horizontalAdvance(text) + 16))
             label.setVisible(bool(text))
+            if not text:
+                continue
+            label.ensurePolished()
+            # A centred label gets neither the width nor the height that its wrapped text needs unless it is told.
+            width = min(widest, label.fontMetrics().horizontalAdvance(text) + 16)
+            label.setFixedSize(width, label.heightForWidth(width))
         self.button.setText(verb)
         self.button.setVisible(bool(verb))
         self._paint_picture()

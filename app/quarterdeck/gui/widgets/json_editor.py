@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import (
     QColor,
@@ -24,6 +26,7 @@ from quarterdeck.gui.widgets.json_highlighter import JsonHighlighter
 DEBOUNCE_MS = 250
 INDENT = "  "
 GUTTER_PADDING = 8
+_WORD = re.compile(r"\"[^\"]*\"?|[^\s,:\[\]{}]*")
 _PAIRS = {"{": "}", "[": "]", '"': '"'}
 
 
@@ -162,22 +165,23 @@ class JsonEditor(QPlainTextEdit):
         line.cursor.clearSelection()
         marks = [line]
         if self.problem is not None and self.problem.line:
-            marks.append(self._squiggle(self.problem, colours.error.fg))
+            marks.append(self._squiggle(self.problem, colours.error))
         self.setExtraSelections(marks)
 
-    def _squiggle(self, problem: Problem, colour: str) -> QTextEdit.ExtraSelection:
+    def _squiggle(self, problem: Problem, colour: theme.Shade) -> QTextEdit.ExtraSelection:
         mark = QTextEdit.ExtraSelection()
         mark.cursor = self._cursor_at(problem)
         place = mark.cursor.positionInBlock()
         rest = mark.cursor.block().text()[place:]
-        length = max(1, len(rest.split(" ")[0].split(":")[0]))
+        length = max(1, len(_WORD.match(rest).group()))  # type: ignore[union-attr]
         if not rest:
             mark.cursor.movePosition(QTextCursor.MoveOperation.PreviousCharacter)
         for _ in range(length):
             mark.cursor.movePosition(QTextCursor.MoveOperation.NextCharacter, QTextCursor.MoveMode.KeepAnchor)
         form = QTextCharFormat()
         form.setUnderlineStyle(QTextCharFormat.UnderlineStyle.WaveUnderline)
-        form.setUnderlineColor(QColor(colour))
+        form.setUnderlineColor(QColor(colour.fg))
+        form.setBackground(QColor(colour.bg))
         mark.format = form
         return mark
 

@@ -96,9 +96,9 @@ class ModelToolbar(QWidget):
         self.add_button.setToolTip("Add a model file (.gguf). You can also drop it on the window.")
         self.add_button.clicked.connect(self.add)
         row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        row.setContentsMargins(2, 0, 12, 0)
         row.setSpacing(8)
-        row.addWidget(self.search, 1)
+        row.addWidget(self.search, 4)
         for part in (self.status, self.sort, self.direction, self.count):
             row.addWidget(part)
         row.addStretch(1)
