@@ -73,6 +73,15 @@ class TestReadings:
     def test_cards_are_told_apart(self, bus: str | None, shown: str) -> None:
         assert words.gpu_identity(gpu(bus_id=bus)) == shown
 
+    @pytest.mark.parametrize(
+        ("seconds", "shown"), [(0, "now"), (-0.4, "now"), (-36, "−36 s"), (-599, "−9:59"), (math.nan, "now")]
+    )
+    def test_moments_are_short(self, seconds: float, shown: str) -> None:
+        assert words.moment_text(seconds) == shown
+
+    def test_lengths_of_time(self) -> None:
+        assert [words.span_text(seconds) for seconds in (30, 60, 150, 600)] == ["30 s", "60 s", "2.5 min", "10 min"]
+
 
 class TestScales:
     def test_percentages_and_memory_have_fixed_axes(self) -> None:

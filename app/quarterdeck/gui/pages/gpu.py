@@ -94,6 +94,11 @@ class GpuPage(QWidget):
     def paused(self) -> bool:
         return not math.isnan(self._frozen)
 
+    @property
+    def rows(self) -> int:
+        """How many devices are shown."""
+        return len(self._rows)
+
     def page_shown(self) -> None:
         """Begin to measure and draw."""
         if self._shown:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
+from PySide6.QtGui import QFontDatabase, QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -136,11 +136,12 @@ class LogsPage(QWidget):
         self.details = QPlainTextEdit(readOnly=True)
         self.details.setAccessibleName("The whole line")
         self.details.setTabChangesFocus(True)
+        self.details.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.details.setMinimumHeight(self.fontMetrics().lineSpacing() * 3)
         self.details.hide()
         split = QSplitter(Qt.Orientation.Vertical)
         split.setChildrenCollapsible(False)
-        split.setHandleWidth(6)
+        split.setHandleWidth(3)
         split.addWidget(self.table)
         split.addWidget(self.details)
         split.setStretchFactor(0, 1)

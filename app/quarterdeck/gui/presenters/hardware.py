@@ -112,6 +112,19 @@ def host_scale(host: HostSample, metric: Metric) -> Scale:
     return Scale(100.0)
 
 
+def span_text(seconds: float) -> str:
+    """A length of time on the axis of a graph."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:g} min"
+
+
+def moment_text(seconds: float) -> str:
+    """A moment on the axis, in seconds relative to now: short, so that it fits beside a value."""
+    ago = 0 if math.isnan(seconds) else round(-seconds)
+    if ago == 0:
+        return "now"
+    return f"−{ago} s" if ago < 120 else f"−{ago // 60}:{ago % 60:02d}"
+
+
 def gpu_title(gpu: GpuSample) -> str:
     return f"GPU {gpu.index} · {gpu.name}"
 

@@ -22,7 +22,16 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from quarterdeck.gui import theme
-from quarterdeck.gui.presenters.hardware import UNITS, Metric, Reading, Scale, number, spoken
+from quarterdeck.gui.presenters.hardware import (
+    UNITS,
+    Metric,
+    Reading,
+    Scale,
+    moment_text,
+    number,
+    span_text,
+    spoken,
+)
 from quarterdeck.gui.presenters.history import value_at
 
 # pyqtgraph's own clean-up at exit walks over objects that Qt has already deleted.
@@ -74,10 +83,12 @@ class Graph(QWidget):
         font.setWeight(QFont.Weight.DemiBold)
         font.setFeature(QFont.Tag("tnum"), 1)
         self._value.setFont(font)
+        self._value.setAlignment(Qt.AlignmentFlag.AlignRight)
+        # The text changes with the pointer; the graphs must not change their width with it.
+        self._value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._labels = QHBoxLayout()
         self._labels.addWidget(self._name)
-        self._labels.addStretch()
-        self._labels.addWidget(self._value)
+        self._labels.addWidget(self._value, 1)
 
     def _build_plot(self) -> None:
         line = self.fontMetrics().height()
@@ -137,7 +148,7 @@ class Graph(QWidget):
             return
         self._span = seconds
         self._item.setXRange(-seconds, 0, padding=0)
-        marks = [(-seconds, _ago(seconds)), (-seconds / 2, _ago(seconds / 2)), (0, "now")]
+        marks = [(-seconds, span_text(seconds)), (-seconds / 2, span_text(seconds / 2)), (0, "now")]
         self._item.getAxis("bottom").setTicks([marks])
 
     def draw(self, x: Sequence[float], y: Sequence[float]) -> None:
@@ -179,8 +190,7 @@ class Graph(QWidget):
             self._value.setText(self._reading.text)
             return
         at, value = value_at(self._x, self._y, self._cursor_at)
-        when = "now" if math.isnan(at) or at > -0.5 else f"{_ago(-at)} ago"
-        self._value.setText(f"{number(self._metric, value)} · {when}")
+        self._value.setText(f"{number(self._metric, value)} · {moment_text(at)}")
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         self.pointed.emit(self._seconds_at(event.position()))
@@ -222,11 +232,3 @@ class Graph(QWidget):
         inside = self._plot.mapFrom(self, position.toPoint())
         at = self._item.vb.mapSceneToView(self._plot.mapToScene(inside)).x()
         return float(at) if self._plot.rect().contains(inside) and -self._span <= at <= 0 else math.nan
-
-
-def _ago(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
