@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = command("serve", _serve, "Run the core without a window.")
     serve.add_argument("--host", help="address for clients (default 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port for clients (default 8100)")
-    _add_model_commands(command)
+    _add_model_commands(command, shared)
     status = command("status", _remote("status"), "Show the state of the whole.")
     status.add_argument("--json", action="store_true", help="print one JSON document")
     gpu = command("gpu", _remote("gpu"), "Show what the graphs show.")
@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model_commands(command: Callable[[str, Handler, str], argparse.ArgumentParser]) -> None:
+def _add_model_commands(
+    command: Callable[[str, Handler, str], argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
     models = command("models", _remote("models"), "List models, or add, remove, show and scan for them.")
     models.add_argument("--json", action="store_true", default=False, help="print one JSON document")
     actions = models.add_subparsers(title="actions", metavar="ACTION")
@@ -87,7 +89,7 @@ def _add_model_commands(command: Callable[[str, Handler, str], argparse.Argument
     json_again.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
-        sub = actions.add_parser(name, help=text, description=text, parents=[json_again])
+        sub = actions.add_parser(name, help=text, description=text, parents=[shared, json_again])
         sub.set_defaults(action=name)
         return sub
 

@@ -15,19 +15,23 @@ _running: set[asyncio.Task[Any]] = set()
 _log = logging.getLogger(__name__)
 
 
-def spawn(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-    """Run `coroutine` as a named task on the running loop; an error of ours is logged once.
+def spawn(coroutine: Coroutine[Any, Any, T], *, name: str, awaited: bool = False) -> asyncio.Task[T]:
+    """Run `coroutine` as a named task on the running loop; an error is logged once.
 
-    An AppError is left to whoever awaits the task: it is an answer, not a defect.
+    The errors of an `awaited` task are left to whoever awaits it, and so is every AppError: it is an answer.
     """
     task = asyncio.get_running_loop().create_task(coroutine, name=name)
     _running.add(task)
-    task.add_done_callback(_finished)
+    task.add_done_callback(_forget if awaited else _finished)
     return task
 
 
-def _finished(task: asyncio.Task[Any]) -> None:
+def _forget(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
+
+
+def _finished(task: asyncio.Task[Any]) -> None:
+    _forget(task)
     if task.cancelled():
         return
     error = task.exception()

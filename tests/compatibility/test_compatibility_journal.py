@@ -260,7 +260,7 @@ async def test_recovery_names_what_was_cut_off_and_its_engines(journal: Journal,
     await journal.set_engine(fresh.attempt_id, 4321, 99.5, 7777)
     found = sorted(await journal.recover())
     assert found == [
-        Recovered("forced", Status.INCOMPATIBLE, forced.attempt_id),
+        Recovered("forced", Status.DEGRADED, forced.attempt_id),
         Recovered("fresh", Status.INCOMPATIBLE, fresh.attempt_id, 4321, 99.5, 7777),
         Recovered("orphan", Status.INCOMPATIBLE),
         Recovered("proven", Status.DEGRADED, proven.attempt_id),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quarterdeck.errors import AppError
+from quarterdeck.schemas.jsontext import config_hash
 from quarterdeck.schemas.models import AttemptView, Cause, Status
 from quarterdeck.storage.database import Database
 from quarterdeck.tasks import spawn
@@ -237,12 +236,6 @@ class Journal:
     async def _withdraw(self, writing: asyncio.Task[Begun]) -> None:
         begun = await writing
         await self.cancel(begun.attempt_id, "Cancelled before the load began.")
-
-
-def config_hash(load_config: dict[str, Any]) -> str:
-    """A short name for the meaning of a load_config: the order of its keys does not matter."""
-    text = json.dumps(load_config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def boot_id() -> str:

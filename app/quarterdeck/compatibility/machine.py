@@ -21,15 +21,15 @@ def after_failure(before: Status, kind: CauseKind, good_loads: int, exceeds_card
     `exceeds_card` says that the model needs more than the total memory of the card.
     """
     if kind is CauseKind.HARDWARE:
-        return _after_crash(before, good_loads)
+        return _after_crash(good_loads)
     if kind is CauseKind.CAPACITY and exceeds_card:
         return Status.INCOMPATIBLE
     return _kept(before)
 
 
-def after_interruption(good_loads: int, before: Status = Status.UNKNOWN) -> Status:
+def after_interruption(good_loads: int) -> Status:
     """The status of a model found in `testing` at the start: the app died while it loaded."""
-    return _after_crash(before, good_loads)
+    return _after_crash(good_loads)
 
 
 def after_cancel(before: Status) -> Status:
@@ -37,11 +37,8 @@ def after_cancel(before: Status) -> Status:
     return _kept(before)
 
 
-def _after_crash(before: Status, good_loads: int) -> Status:
-    # A crash is no reason to think better of a model that was incompatible already.
-    if before is Status.INCOMPATIBLE or good_loads < GOOD_LOADS:
-        return Status.INCOMPATIBLE
-    return Status.DEGRADED
+def _after_crash(good_loads: int) -> Status:
+    return Status.DEGRADED if good_loads >= GOOD_LOADS else Status.INCOMPATIBLE
 
 
 def _kept(before: Status) -> Status:

@@ -136,7 +136,7 @@ def cancel(session: Session, attempt_id: int, reason: str) -> AttemptView:
 def interrupt(session: Session, row: LoadAttempt) -> Model:
     """End an attempt that the app did not live to end; its model must not be loaded again by accident."""
     tested = model(session, row.model_name)
-    status = machine.after_interruption(tested.total_loads, row.status_before)
+    status = machine.after_interruption(tested.total_loads)
     row.error = "Quarterdeck or the computer stopped while the model was loading."
     row.cause_kind = CauseKind.HARDWARE
     _end(row, Outcome.INTERRUPTED)

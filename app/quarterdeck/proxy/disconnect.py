@@ -13,7 +13,7 @@ from quarterdeck.tasks import spawn
 
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
     """Run `work`; cancel it as soon as the client leaves. True if it ran to its end. The body must be read before."""
-    task = spawn(work, name="answer")
+    task = spawn(work, name="answer", awaited=True)
     watch = spawn(_gone(receive), name="watch client")
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)

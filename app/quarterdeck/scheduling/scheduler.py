@@ -14,7 +14,7 @@ from typing import Any
 from quarterdeck.backends.base import Backend, EngineFailed, EngineRecord, ExitReport, Instance, Target
 from quarterdeck.compatibility.journal import Begun
 from quarterdeck.errors import AppError
-from quarterdeck.registry.gguf import read_header
+from quarterdeck.registry.parts import read_model
 from quarterdeck.scheduling import failures
 from quarterdeck.scheduling.catalog import Catalog
 from quarterdeck.scheduling.settling import Settling
@@ -262,7 +262,7 @@ class Scheduler:
         if load.cancel_reason is not None:
             work.close()
             raise _CancelledByPersonError
-        load.step = spawn(work, name=f"step of load {load.view.name}")
+        load.step = spawn(work, name=f"step of load {load.view.name}", awaited=True)
         try:
             return await load.step
         except asyncio.CancelledError:
@@ -275,7 +275,7 @@ class Scheduler:
     async def _start_engine(self, load: Load, backend: Backend) -> Instance:
         config = backend.check_config(load.config)
         path = Path(load.view.path or "")
-        header = await asyncio.to_thread(read_header, path)
+        header = await asyncio.to_thread(read_model, path)
         target = Target(load.view.name, path, header.size_bytes, config)
 
         async def started(record: EngineRecord) -> None:
