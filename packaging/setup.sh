@@ -122,7 +122,7 @@ system_packages() {
         if ! sudo -n true 2>/dev/null; then
             local command="dnf install ${wanted[*]}"
             [[ $manager == dnf ]] || command="apt-get install --no-install-recommends ${wanted[*]}"
-            say "! $title: an administrator has to install them, with this one command:"
+            say "! $title: this needs an administrator, once:"
             say "    sudo $command"
             return 1
         fi
