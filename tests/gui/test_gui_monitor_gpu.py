@@ -156,8 +156,22 @@ def test_a_gpu_that_vanishes_is_said_and_one_that_appears_gets_a_row(page: GpuPa
     assert f"GPU 0 · NVIDIA Test 24, VRAM: n/a, {gone}" in names(page)
     arrive(page, later(2, gpus=2))
     qtbot.waitUntil(lambda: len(graphs(page)) == 10)
+    rows = sorted(page.findChildren(DeviceRow), key=lambda row: row.y())
+    assert [len(row.graphs) for row in rows] == [4, 4, 2]
     assert "GPU 1 · NVIDIA Test 24, VRAM: 9.0 of 24.0 GiB" in names(page)
     assert "GPU 0 · NVIDIA Test 24, VRAM: 9.0 of 24.0 GiB" in names(page)
+
+
+def test_tab_goes_through_the_graphs_as_they_are_read(page: GpuPage, core: FakeCore, qtbot: QtBot) -> None:
+    core.samples = [make_sample(gpus=1)]
+    appear(page, qtbot)
+    arrive(page, later(1, gpus=2))
+    qtbot.waitUntil(lambda: len(graphs(page)) == 10)
+    chain, at = [], page.findChild(QComboBox).nextInFocusChain()
+    while not chain or at is not page.findChild(QComboBox):
+        chain.append(at)
+        at = at.nextInFocusChain()
+    assert [widget for widget in chain if isinstance(widget, Graph)] == graphs(page)
 
 
 def test_a_lost_gpu_keeps_the_note_of_the_driver(page: GpuPage, qtbot: QtBot) -> None:

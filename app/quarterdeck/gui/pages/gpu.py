@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 WINDOWS = ((60, "Last minute"), (300, "Last 5 minutes"), (600, "Last 10 minutes"))
 
+# Above the rows stand the note and the line that says that values are awaited.
+FIRST_ROW = 2
+
 
 class GpuPage(QWidget):
     """Draws only while it is shown and not paused; pyqtgraph is loaded when it is shown first."""
@@ -197,19 +200,28 @@ class GpuPage(QWidget):
             row = self._rows.pop(uuid)
             self._column.removeWidget(row)
             row.deleteLater()
-        if HOST not in self._rows:
-            self._add_row(HOST, "This computer", words.HOST_TITLES, self._column.count() - 1)
-        for gpu in sorted(self._history.gpus.values(), key=lambda gpu: gpu.index):
-            if gpu.uuid not in self._rows:
-                self._add_row(gpu.uuid, words.gpu_title(gpu), words.GPU_TITLES, self._column.count() - 2)
+        gpus = sorted(self._history.gpus.values(), key=lambda gpu: gpu.index)
+        wanted = [(gpu.uuid, words.gpu_title(gpu), words.GPU_TITLES) for gpu in gpus]
+        wanted.append((HOST, "This computer", words.HOST_TITLES))
+        new = [self._add_row(*row, place) for place, row in enumerate(wanted, FIRST_ROW) if row[0] not in self._rows]
+        if new:
+            self._order_focus([key for key, _, _ in wanted])
 
-    def _add_row(self, key: str, title: str, titles: dict[words.Metric, str], position: int) -> None:
+    def _add_row(self, key: str, title: str, titles: dict[words.Metric, str], place: int) -> DeviceRow:
         from quarterdeck.gui.widgets.device_row import DeviceRow
 
-        row = DeviceRow(title, titles)
+        row = self._rows[key] = DeviceRow(title, titles)
         row.pointed.connect(self._on_pointed)
-        self._rows[key] = row
-        self._column.insertWidget(position, row)
+        self._column.insertWidget(place, row)
+        return row
+
+    def _order_focus(self, keys: list[str]) -> None:
+        """Tab goes through the graphs as they are read, whenever their GPUs appeared."""
+        before: QWidget = self._window
+        for key in keys:
+            for graph in self._rows[key].graphs.values():
+                self.setTabOrder(before, graph)
+                before = graph
 
     @Slot()
     def _draw(self) -> None:
