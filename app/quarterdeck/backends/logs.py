@@ -92,7 +92,8 @@ class LogBook:
         self._ring.extend(lines)
         if self._files is not None:
             for line in lines:
-                self._files.write(self.source, f"{line.at.isoformat(timespec='milliseconds')} {line.text}")
+                stamp = line.at.isoformat(timespec="milliseconds")
+                self._files.write(self.source, f"{stamp} {line.level.upper()} {line.text}")
         if lines and self._on_lines is not None:
             self._on_lines(self.source, lines)
         return lines
@@ -152,7 +153,7 @@ class LogBookHandler(QueueHandler):
         self._call = call
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        text = f"{record.levelname} {record.name.removeprefix('quarterdeck.')}: {record.getMessage()}"
+        text = f"{record.name.removeprefix('quarterdeck.')}: {record.getMessage()}"
         level = {"critical": "error"}.get(record.levelname.lower(), record.levelname.lower())
         try:
             self._call(lambda: self._book.add(text.splitlines(), level))
