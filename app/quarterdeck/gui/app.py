@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import psutil
@@ -13,6 +15,7 @@ from PySide6.QtCore import QCoreApplication, QObject, QSettings, Slot
 from PySide6.QtWidgets import QApplication
 
 from quarterdeck.gui import theme
+from quarterdeck.gui.desktop.signals import Termination
 from quarterdeck.gui.desktop.single_instance import SingleInstance
 from quarterdeck.gui.window import MainWindow
 
@@ -53,6 +56,7 @@ def run_app(
     instance = SingleInstance(folders.data)
     if not instance.acquire():
         return _raise_other(instance)
+    termination = Termination()
     app = _application()
     theme.install(app, settings.theme)
     window = MainWindow(QSettings(str(folders.data / "window.ini"), QSettings.Format.IniFormat))
@@ -62,7 +66,9 @@ def run_app(
         frame.wait(app)
     try:
         source = start_core or (url or "", token or "")
-        return _run(app, window, instance, settings=settings, source=source, minimized=minimized)
+        return _run(
+            app, window, instance, termination=termination, settings=settings, source=source, minimized=minimized
+        )
     finally:
         instance.release()
         window.deleteLater()
@@ -73,6 +79,7 @@ def _run(
     window: MainWindow,
     instance: SingleInstance,
     *,
+    termination: Termination,
     settings: Settings,
     source: CoreSource,
     minimized: bool,
@@ -85,7 +92,7 @@ def _run(
     loop = QEventLoop(app)
     with loop:
         shell = Shell(app, window, instance, settings=settings, source=source, minimized=minimized)
-        return int(loop.run_until_complete(shell.run()))
+        return int(loop.run_until_complete(shell.run(termination)))
 
 
 def _application() -> QApplication:
@@ -131,4 +138,13 @@ class _FirstFrame(QObject):
     @Slot()
     def _on_painted(self) -> None:
         self._done = True
-        _log.info("first frame after %.0f ms", (time.time() - psutil.Process().create_time()) * 1000)
+        _log.info("first frame after %.0f ms", _running_s() * 1000)
+
+
+def _running_s() -> float:
+    """Seconds since this process was started, with the interpreter's own start."""
+    if sys.platform.startswith("linux"):
+        # Not psutil's create_time: that rests on a boot time in whole seconds.
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - psutil.Process().create_time()

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QGuiApplication, QSessionManager
@@ -18,7 +18,7 @@ from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
 from quarterdeck.gui.commands import Commands
 from quarterdeck.gui.desktop.closing import Closing
-from quarterdeck.gui.desktop.signals import on_termination
+from quarterdeck.gui.desktop.signals import Termination
 from quarterdeck.gui.desktop.tray import Tray
 from quarterdeck.gui.dialogs.ask import confirm
 from quarterdeck.gui.notices import Notices
@@ -37,6 +37,13 @@ STOP_PATIENCE_S = 10.0
 FORCED = 3
 
 _log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class HasUnsaved(Protocol):
+    """A page on which a person may have typed what is not saved yet."""
+
+    def unsaved(self) -> set[str]: ...
 
 
 class Shell(QObject):
@@ -72,11 +79,12 @@ class Shell(QObject):
         if minimized:
             self.closing.start_minimized()
 
-    async def run(self) -> int:
+    async def run(self, termination: Termination) -> int:
         """Start the core, wait until somebody wants to quit, stop in order; returns the exit code."""
-        on_termination(asyncio.get_running_loop(), self.quit_now)
+        termination.hand_over(asyncio.get_running_loop(), self.quit_now)
         self._instance.listen()
-        self.start()
+        if not self._stopping.is_set():
+            self.start()
         await self._stopping.wait()
         await self._stop()
         return 0
@@ -90,9 +98,9 @@ class Shell(QObject):
     @Slot()
     def quit(self) -> None:
         """Quit as a person asks for it: a load under way is asked about first; asked twice, it is done."""
-        loading = [model.name for model in self.store.loading()]
-        if loading and self.store.connected and self._core is not None and not self._asking:
-            spawn(self._ask_to_quit(loading[0]), name="ask to quit")
+        question = self._question()
+        if question is not None and not self._asking:
+            spawn(self._ask_to_quit(*question), name="ask to quit")
         else:
             self.quit_now()
 
@@ -191,16 +199,24 @@ class Shell(QObject):
         self.window.closing = True
         self._stopping.set()
 
-    async def _ask_to_quit(self, name: str) -> None:
+    def _question(self) -> tuple[str, str, str] | None:
+        """Title, text and verb where quitting would lose something; the core of another process goes on anyway."""
+        loading = [model.name for model in self.store.loading()]
+        if loading and self.store.connected and self._core is not None:
+            text = "Quitting stops the load; the model counts as it did before. Loaded models are unloaded too."
+            return f"Quit while {loading[0]} is loading?", text, "Stop loading and quit"
+        models = self.window.made_page("models")
+        unsaved: list[str] = sorted(models.unsaved()) if isinstance(models, HasUnsaved) else []
+        if unsaved:
+            text = "What you changed in its details was not saved and will be lost."
+            return f"Quit without saving the changes to {', '.join(unsaved)}?", text, "Quit without saving"
+        return None
+
+    async def _ask_to_quit(self, title: str, text: str, verb: str) -> None:
         self._asking = True
         self.window.bring_to_front()
         try:
-            sure = await confirm(
-                self.window,
-                title=f"Quit while {name} is loading?",
-                text="Quitting stops the load; the model counts as it did before. Loaded models are unloaded too.",
-                verb="Stop loading and quit",
-            )
+            sure = await confirm(self.window, title=title, text=text, verb=verb, danger=True)
         finally:
             self._asking = False
         if sure and not self._stopping.is_set():
@@ -215,6 +231,7 @@ class Shell(QObject):
         await self.store.aclose()
         await self._stop_core()
         self._instance.release()
+        await _end_other_tasks()
         self.window.close()
         QGuiApplication.processEvents()
         _log.info("window stopped after %.0f ms", (time.perf_counter() - started) * 1000)
@@ -232,6 +249,14 @@ class Shell(QObject):
             _log.critical("the core did not stop within %.0f s", STOP_PATIENCE_S)
             faulthandler.dump_traceback()
             os._exit(FORCED)
+
+
+async def _end_other_tasks() -> None:
+    """What pages still wait for ends before their widgets do."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _unexpected(defect: Exception) -> AppError:

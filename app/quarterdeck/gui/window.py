@@ -71,6 +71,7 @@ class MainWindow(QMainWindow):
         self.toasts = ToastArea(content)
         self._notice = Notice("loading", "neutral", "Starting…")
         self._stack.addWidget(self._notice)
+        self._notice.setFocus()
         self.sidebar.chosen.connect(self.go)
         self.current = self._remembered_page()
         self.sidebar.choose(self.current)
@@ -94,14 +95,6 @@ class MainWindow(QMainWindow):
         self._make_page = make_page
         self.go(self.current)
 
-    def unfill(self) -> None:
-        """Throw the pages away, as when another core is connected to."""
-        self._make_page = None
-        for page in self._pages.values():
-            self._stack.removeWidget(page)
-            page.deleteLater()
-        self._pages.clear()
-
     @property
     def filled(self) -> bool:
         return self._make_page is not None
@@ -109,6 +102,10 @@ class MainWindow(QMainWindow):
     def page(self) -> QWidget | None:
         """The page in front, or None while there is a notice instead."""
         return self._pages.get(self.current) if self.filled else None
+
+    def made_page(self, key: str) -> QWidget | None:
+        """A page that was visited, whether it is in front or not."""
+        return self._pages.get(key)
 
     @Slot(str)
     def go(self, key: str) -> None:
@@ -122,6 +119,8 @@ class MainWindow(QMainWindow):
         page = self._pages.get(key)
         if page is None:
             page = self._pages[key] = self._make_page(key)
+            if not page.accessibleName():
+                page.setAccessibleName(self.sidebar.buttons[key].text())
             self._stack.addWidget(page)
         self._stack.setCurrentWidget(page)
         # Not a button of the sidebar: Tab leads into the page from here.
@@ -196,6 +195,7 @@ class MainWindow(QMainWindow):
         old, self._notice = self._notice, notice
         self._stack.addWidget(notice)
         self._stack.setCurrentWidget(notice)
+        notice.setFocus()
         self._stack.removeWidget(old)
         old.deleteLater()
 

@@ -10,6 +10,9 @@ from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QLabel, QSizePo
 
 from quarterdeck.gui import theme
 
+MARGIN = 10
+PADDING = 11
+
 
 class Place(NamedTuple):
     """One page of the window, as the sidebar lists it."""
@@ -43,7 +46,7 @@ class Sidebar(QFrame):
         self.buttons: dict[str, QToolButton] = {}
         self._group = QButtonGroup(self)
         column = QVBoxLayout(self)
-        column.setContentsMargins(10, 14, 10, 12)
+        column.setContentsMargins(MARGIN, 14, MARGIN, 12)
         column.setSpacing(4)
         column.addWidget(self._brand())
         column.addSpacing(10)
@@ -104,8 +107,11 @@ class Sidebar(QFrame):
         self._name.setVisible(not narrow)
         self._state.setVisible(not narrow)
         self.show_address(self._url)
-        letters = 0 if narrow else 24
-        self.setFixedWidth(letters * self.fontMetrics().averageCharWidth() + self.fontMetrics().height() * 3 + 10)
+        room = 0 if narrow else 24 * self.fontMetrics().averageCharWidth()
+        self.setFixedWidth(room + self._icon_side() + 2 * (MARGIN + PADDING) + 4)
+
+    def _icon_side(self) -> int:
+        return round(self.fontMetrics().height() * 1.3)
 
     def _brand(self) -> QWidget:
         holder = QWidget()
@@ -113,7 +119,7 @@ class Sidebar(QFrame):
         row = QHBoxLayout(holder)
         row.setContentsMargins(6, 0, 0, 0)
         row.setSpacing(10)
-        side = round(self.fontMetrics().height() * 1.7)
+        side = round(self.fontMetrics().height() * 1.6)
         picture = QLabel()
         picture.setPixmap(theme.app_icon().pixmap(QSize(side, side), self.devicePixelRatioF()))
         self._name = QLabel("Quarterdeck")
@@ -144,9 +150,10 @@ class Sidebar(QFrame):
 
     @Slot()
     def _paint(self) -> None:
-        side = round(self.fontMetrics().height() * 1.15)
+        side = self._icon_side()
         for place in PLACES:
             self.buttons[place.key].setIcon(theme.icon(place.icon))
             self.buttons[place.key].setIconSize(QSize(side, side))
         self.address.setIcon(theme.icon("copy", theme.tokens().muted))
+        self.address.setIconSize(QSize(side, side) * 0.85)
         self._paint_state()

@@ -90,11 +90,13 @@ class ToastArea(QWidget):
     def show_toast(self, text: str, kind: str = "info") -> Toast:
         toast = Toast(text, kind, self)
         toast.destroyed.connect(self._settle)
-        showing = self.toasts()
         # The same words twice say nothing new.
-        for old in [old for old in showing if old.text == text] + showing[: max(0, len(showing) - MOST + 1)]:
-            old.leave()
+        others = [old for old in self.toasts() if old.text != text]
+        for old in self.toasts():
+            if old.text == text or old in others[: len(others) + 1 - MOST]:
+                old.leave()
         self._column.addWidget(toast)
+        toast.show()
         self.show()
         self.raise_()
         self._settle()
