@@ -134,6 +134,24 @@ def test_a_hidden_page_takes_nothing_in_and_catches_up(page: LogsPage, core: Fak
     qtbot.waitUntil(lambda: len(texts(page)) == 4)
 
 
+def test_hiding_while_the_history_is_read_loses_nothing(page: LogsPage, core: FakeCore, qtbot: QtBot) -> None:
+    core.log_lines = {"embedded": lines(1, 3)}
+    page.page_shown()
+    page.page_hidden()
+    page.page_shown()
+    qtbot.waitUntil(lambda: texts(page) == ["line 1", "line 2", "line 3"])
+
+
+def test_after_a_lost_connection_missed_lines_are_read(page: LogsPage, core: FakeCore, qtbot: QtBot) -> None:
+    opened(page, qtbot)
+    core.drop()
+    qtbot.waitUntil(lambda: page.state_text.startswith("Not connected"))
+    core.log_lines = {"embedded": lines(1, 2)}
+    core.online = True
+    qtbot.waitUntil(lambda: texts(page) == ["line 1", "line 2"], timeout=10_000)
+    qtbot.waitUntil(lambda: page.state_text == "")
+
+
 def test_text_and_level_filter_with_a_count(page: LogsPage, qtbot: QtBot) -> None:
     opened(page, qtbot)
     arrive(page, [*lines(1, 8), line(9, "CUDA out of memory", level="error"), line(10, "memory low", level="warning")])
@@ -144,6 +162,14 @@ def test_text_and_level_filter_with_a_count(page: LogsPage, qtbot: QtBot) -> Non
     assert texts(page) == ["CUDA out of memory"]
     qtbot.mouseClick(page.clear_filters, Qt.MouseButton.LeftButton)
     assert page.count_text == "10 lines"
+
+
+def test_ctrl_f_goes_to_the_filter(page: LogsPage, qtbot: QtBot) -> None:
+    opened(page, qtbot)
+    page.activateWindow()
+    page.table.setFocus()
+    qtbot.keyClick(page.table, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(page.search.hasFocus)
 
 
 def test_one_source_can_be_shown(page: LogsPage, qtbot: QtBot) -> None:

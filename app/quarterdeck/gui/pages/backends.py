@@ -136,6 +136,7 @@ class BackendsPage(QWidget):
         if view is not before:
             if before is not None and before.state is not view.state:
                 self._busy.discard(name)
+                self._failures.pop(name, None)
             started = None if view.uptime_s is None else now - timedelta(seconds=view.uptime_s)
             self._seen[name] = (view, started)
         self._cards[name].show_card(
@@ -165,10 +166,9 @@ class BackendsPage(QWidget):
         self._failures.pop(name, None)
         self._refresh()
         try:
-            answer = await self._store.client.backend_action(name, action)
+            # What came of it arrives by event, in the order in which it happened.
+            await self._store.client.backend_action(name, action)
         except AppError as error:
             self._failures[name] = f"{error.sentence} {error.hint}".strip()
-        else:
-            self._store.backends[name] = answer
         self._busy.discard(name)
-        self._store.backends_changed.emit()
+        self._refresh()

@@ -57,6 +57,7 @@ class LogsPage(QWidget):
         self._intake = words.Intake()
         self._early: list[LogLine] | None = None
         self._held: deque[Row] | None = None
+        self._fetching: asyncio.Task[None] | None = None
         self._message = ""
         self._shown = False
         self._build()
@@ -87,6 +88,9 @@ class LogsPage(QWidget):
         copy = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.table)
         copy.setContext(Qt.ShortcutContext.WidgetShortcut)
         copy.activated.connect(self.copy_selection)
+        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
+        find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        find.activated.connect(self._focus_search)
         self._on_theme()
 
     def _build_buttons(self) -> Sequence[QPushButton]:
@@ -110,7 +114,7 @@ class LogsPage(QWidget):
     def _build_filters(self) -> QHBoxLayout:
         self.search = QLineEdit(placeholderText="Filter lines", clearButtonEnabled=True)
         self.search.setAccessibleName("Filter lines by text")
-        self.search.setToolTip("Show only lines that contain all these words")
+        self.search.setToolTip("Show only lines that contain all these words (Ctrl+F)")
         self.level = QComboBox()
         self.level.setAccessibleName("Level")
         for text, level in words.LEVEL_CHOICES:
@@ -194,9 +198,14 @@ class LogsPage(QWidget):
         self._fill()
 
     def page_hidden(self) -> None:
-        if self._shown:
-            self._shown = False
-            self._store.watch(Topic.LOG, False)
+        """Take nothing more in; what is written from now on is read when the page is shown again."""
+        if not self._shown:
+            return
+        self._shown = False
+        self._early = None
+        if self._fetching is not None:
+            self._fetching.cancel()
+        self._store.watch(Topic.LOG, False)
 
     def show_source(self, name: str) -> None:
         """Show the lines of one source alone, from all levels and with no text filter."""
@@ -210,17 +219,18 @@ class LogsPage(QWidget):
         if self._early is None and client is not None and self._store.connected:
             self._early = []
             self._say("Reading the logs…")
-            spawn(self._fetch(client), name="fetch logs")
+            self._fetching = spawn(self._fetch(client, self._early), name="fetch logs")
 
-    async def _fetch(self, client: ApiClient) -> None:
-        """Read the newest lines of every source; what arrives meanwhile is put behind them."""
+    async def _fetch(self, client: ApiClient, early: list[LogLine]) -> None:
+        """Read the newest lines of every source; `early` is what arrives meanwhile and is put behind them."""
         sources = [words.OWN_SOURCE, *self._store.backends]
         try:
             answers = await asyncio.gather(
                 *(client.logs(source, tail=FIRST_LINES) for source in sources), return_exceptions=True
             )
         finally:
-            early, self._early = self._early or [], None
+            if self._early is early:
+                self._early = None
         failed = [answer for answer in answers if isinstance(answer, BaseException)]
         history = words.merged(answer for answer in answers if not isinstance(answer, BaseException))
         self._take([*history, *early])
@@ -312,6 +322,11 @@ class LogsPage(QWidget):
         self._count.setText(words.count_text(self._rows.rowCount(), self._model.rowCount(), filtered))
 
         self.clear_filters.setVisible(filtered)
+
+    @Slot()
+    def _focus_search(self) -> None:
+        self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.search.selectAll()
 
     @Slot()
     def _on_clear_filters(self) -> None:
