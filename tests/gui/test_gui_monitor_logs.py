@@ -156,9 +156,9 @@ def test_text_and_level_filter_with_a_count(page: LogsPage, qtbot: QtBot) -> Non
     opened(page, qtbot)
     arrive(page, [*lines(1, 8), line(9, "CUDA out of memory", level="error"), line(10, "memory low", level="warning")])
     assert page.count_text == "10 lines"
-    page.search.setText("MEMORY")
+    page.filters.search.setText("MEMORY")
     assert page.count_text == "2 of 10 lines match"
-    page.level.setCurrentIndex(page.level.findData(int(Level.ERROR)))
+    page.filters.level.setCurrentIndex(page.filters.level.findData(int(Level.ERROR)))
     assert texts(page) == ["CUDA out of memory"]
     qtbot.mouseClick(page.clear_filters, Qt.MouseButton.LeftButton)
     assert page.count_text == "10 lines"
@@ -169,13 +169,13 @@ def test_ctrl_f_goes_to_the_filter(page: LogsPage, qtbot: QtBot) -> None:
     page.activateWindow()
     page.table.setFocus()
     qtbot.keyClick(page.table, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(page.search.hasFocus)
+    qtbot.waitUntil(page.filters.search.hasFocus)
 
 
 def test_one_source_can_be_shown(page: LogsPage, qtbot: QtBot) -> None:
     opened(page, qtbot)
     arrive(page, [line(1), line(1, "own", source="quarterdeck"), line(1, "else", source="ollama")])
-    assert [page.source.itemText(index) for index in range(page.source.count())] == [
+    assert [page.filters.source.itemText(index) for index in range(page.filters.source.count())] == [
         "All sources", "Quarterdeck", "llama.cpp (built in)", "ollama",
     ]  # fmt: skip
     page.show_source("quarterdeck")
@@ -265,7 +265,7 @@ def test_the_selected_line_is_shown_whole(page: LogsPage, qtbot: QtBot) -> None:
 def test_shown_lines_are_saved(page: LogsPage, qtbot: QtBot, tmp_path: Path) -> None:
     opened(page, qtbot)
     arrive(page, [line(1), line(2, "größer")])
-    page.search.setText("größer")
+    page.filters.search.setText("größer")
     target = tmp_path / "log.txt"
     page.save_to(str(target))
     assert target.read_text(encoding="utf-8").endswith("llama.cpp (built in): größer\n")

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Slot
 from PySide6.QtGui import QFontDatabase, QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
     QPlainTextEdit,
     QPushButton,
     QSizePolicy,
@@ -28,6 +26,7 @@ from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
 from quarterdeck.gui.models.log_model import CAP, LogFilter, LogModel
 from quarterdeck.gui.presenters import logs as words
+from quarterdeck.gui.widgets.log_filter_bar import LogFilterBar
 from quarterdeck.gui.widgets.log_table import LogTable
 from quarterdeck.schemas.events import Topic
 from quarterdeck.tasks import spawn
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
     from quarterdeck.schemas.backends import LogLine
 
-ALL_SOURCES = "All sources"
 DETAIL_LINES = 6
 FIRST_LINES = 2000
 
@@ -82,7 +80,9 @@ class LogsPage(QWidget):
         for button in self._build_buttons():
             header.addWidget(button)
         page.addLayout(header)
-        page.addLayout(self._build_filters())
+        self.filters = LogFilterBar()
+        self.filters.changed.connect(self._filter)
+        page.addWidget(self.filters)
         page.addWidget(self._build_lines(), 1)
         page.addLayout(self._build_status())
         copy = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.table)
@@ -90,7 +90,7 @@ class LogsPage(QWidget):
         copy.activated.connect(self.copy_selection)
         find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
         find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        find.activated.connect(self._focus_search)
+        find.activated.connect(self.filters.focus_search)
         self._on_theme()
 
     def _build_buttons(self) -> Sequence[QPushButton]:
@@ -110,28 +110,6 @@ class LogsPage(QWidget):
         ):
             button.clicked.connect(slot)
         return self._pause, self._copy, self._clear, self._save
-
-    def _build_filters(self) -> QHBoxLayout:
-        self.search = QLineEdit(placeholderText="Filter lines", clearButtonEnabled=True)
-        self.search.setAccessibleName("Filter lines by text")
-        self.search.setToolTip("Show only lines that contain all these words (Ctrl+F)")
-        self.level = QComboBox()
-        self.level.setAccessibleName("Level")
-        for text, level in words.LEVEL_CHOICES:
-            self.level.addItem(text, int(level))
-        self.source = QComboBox()
-        self.source.setAccessibleName("Source")
-        self.source.addItem(ALL_SOURCES, "")
-        self.source.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.search.textChanged.connect(self._filter)
-        self.level.currentIndexChanged.connect(self._filter)
-        self.source.currentIndexChanged.connect(self._filter)
-        line = QHBoxLayout()
-        line.setSpacing(8)
-        line.addWidget(self.search, 1)
-        line.addWidget(self.level)
-        line.addWidget(self.source)
-        return line
 
     def _build_lines(self) -> QWidget:
         self.table = LogTable(self._rows)
@@ -162,7 +140,7 @@ class LogsPage(QWidget):
         self._state.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.clear_filters = QPushButton("Clear filters")
         self.clear_filters.setToolTip("Show all lines again")
-        self.clear_filters.clicked.connect(self._on_clear_filters)
+        self.clear_filters.clicked.connect(self.filters.clear)
         self.clear_filters.hide()
         self.jump = QPushButton()
         self.jump.setToolTip("Go to the newest line (End)")
@@ -209,9 +187,8 @@ class LogsPage(QWidget):
 
     def show_source(self, name: str) -> None:
         """Show the lines of one source alone, from all levels and with no text filter."""
-        self._add_source(name)
-        self._on_clear_filters()
-        self.source.setCurrentIndex(self.source.findData(name))
+        self.filters.add_source(name, self._title_of(name))
+        self.filters.show_only(name)
         self.table.follow()
 
     def _fill(self) -> None:
@@ -253,7 +230,7 @@ class LogsPage(QWidget):
     def _take(self, lines: Sequence[LogLine]) -> None:
         rows = [words.to_row(line) for line in self._intake.fresh(lines)]
         for source in dict.fromkeys(row.source for row in rows):
-            self._add_source(source)
+            self.filters.add_source(source, self._title_of(source))
         if self._held is None:
             self._model.append(rows)
             return
@@ -308,10 +285,9 @@ class LogsPage(QWidget):
     def _as_text(self, rows: Sequence[Row]) -> str:
         return "\n".join(row.as_text(self._model.title(row)) for row in rows)
 
-    @Slot()
-    def _filter(self) -> None:
-        level = words.Level(self.level.currentData())
-        self._rows.set_filter(words.LineFilter.of(self.search.text(), level, self.source.currentData() or ""))
+    @Slot(object)
+    def _filter(self, wanted: words.LineFilter) -> None:
+        self._rows.set_filter(wanted)
         self._show_count()
         if self.table.following:
             self.table.scrollToBottom()
@@ -322,17 +298,6 @@ class LogsPage(QWidget):
         self._count.setText(words.count_text(self._rows.rowCount(), self._model.rowCount(), filtered))
 
         self.clear_filters.setVisible(filtered)
-
-    @Slot()
-    def _focus_search(self) -> None:
-        self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
-        self.search.selectAll()
-
-    @Slot()
-    def _on_clear_filters(self) -> None:
-        self.search.clear()
-        self.level.setCurrentIndex(0)
-        self.source.setCurrentIndex(0)
 
     @Slot(int)
     def _show_missed(self, count: int) -> None:
@@ -359,16 +324,10 @@ class LogsPage(QWidget):
         backend = self._store.backends.get(source)
         return backend.title if backend is not None else source
 
-    def _add_source(self, name: str) -> None:
-        if self.source.findData(name) < 0:
-            self.source.addItem(self._title_of(name), name)
-
     @Slot()
     def _sources_changed(self) -> None:
         for name in (words.OWN_SOURCE, *self._store.backends):
-            self._add_source(name)
-        for index in range(1, self.source.count()):
-            self.source.setItemText(index, self._title_of(self.source.itemData(index)))
+            self.filters.add_source(name, self._title_of(name))
         self._model.refresh_looks()
 
     @Slot(bool)
