@@ -57,6 +57,7 @@ class OverviewTab(QScrollArea):
         self._saving = False
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._build()
         theme.notifier.changed.connect(self._icons)
@@ -178,7 +179,8 @@ class OverviewTab(QScrollArea):
     def _draft(self) -> Draft | None:
         if self._base is None:
             return None
-        edited = Draft(self.status.currentData() or self._base.status, self.notes.toPlainText())
+        chosen = self.status.currentData()  # comes back from Qt as a plain string
+        edited = Draft(Status(chosen) if chosen else self._base.status, self.notes.toPlainText())
         return None if edited == Draft(self._base.status, self._base.notes) else edited
 
     def _remember(self) -> None:

@@ -74,6 +74,8 @@ class DetailsPanel(QFrame):
     def _build(self) -> None:
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
+        self.tabs.setAccessibleName("Details")
+        self.tabs.tabBar().setAccessibleName("Parts of the details")
         self.overview = OverviewTab(self._commands)
         self.configuration = ConfigurationTab(self._commands)
         self.history = HistoryTab(self._store, self._commands)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ class TryItTab(QWidget):
         self._store, self._commands = store, commands
         self._name = ""
         self._messages: list[dict[str, Any]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[str] | None = None
         self._build()
 
     @property
@@ -147,6 +148,8 @@ class TryItTab(QWidget):
         self._messages.append({"role": "user", "content": words})
         exchange = Exchange(words, self.transcript.add(self._name), self._messages)
         self._task = spawn(self._answer(self._name, exchange), name=f"chat with {self._name}")
+        # A task that is cancelled before its first step never reaches a `finally` of its own.
+        self._task.add_done_callback(partial(self._finish, exchange))
         self._show_buttons()
 
     @Slot()
@@ -161,22 +164,15 @@ class TryItTab(QWidget):
         self.transcript.clear()
         self._show_buttons()
 
-    async def _answer(self, name: str, exchange: Exchange) -> None:
-        problem = ""
+    async def _answer(self, name: str, exchange: Exchange) -> str:
+        """Stream the answer; gives what went wrong, in words."""
         try:
-            if await self._ready(name, exchange.answer):
-                await self._stream(name, exchange)
-                problem = "" if exchange.received else "The model answered with nothing."
-            else:
-                problem = f"{name} was not loaded, so the message was not sent."
+            if not await self._ready(name, exchange.answer):
+                return f"{name} was not loaded, so the message was not sent."
+            await self._stream(name, exchange)
         except AppError as error:
-            problem = f"{error.sentence} {error.hint}".strip()
-        except asyncio.CancelledError:
-            problem = "" if exchange.received else "Stopped."
-            raise
-        finally:
-            exchange.close(problem)
-            self._finish(exchange)
+            return f"{error.sentence} {error.hint}".strip()
+        return "" if exchange.received else "The model answered with nothing."
 
     async def _ready(self, name: str, answer: Message) -> bool:
         """Load the model when it is not loaded; a load under way is waited for by the request itself."""
@@ -203,10 +199,13 @@ class TryItTab(QWidget):
                 exchange.answer.set_words(exchange.text)
                 exchange.answer.set_figures(exchange.figures.line() + (" · thinking" if part.thinking else ""))
 
-    def _finish(self, exchange: Exchange) -> None:
+    def _finish(self, exchange: Exchange, task: asyncio.Task[str]) -> None:
         if not isValid(self):
             return
         self._task = None
+        failed = task.cancelled() or task.exception() is not None
+        stopped = "" if exchange.received else "Stopped."
+        exchange.close(stopped if failed else task.result())
         unanswered = not exchange.text and exchange.messages is self._messages
         if unanswered and not self.prompt.toPlainText():
             self.prompt.setPlainText(exchange.prompt)

@@ -116,8 +116,7 @@ class ModelFilter(QSortFilterProxyModel):
                 self.endFilterChange()
             else:
                 self.invalidateFilter()
-        if (before.sort, before.descending) != (filters.sort, filters.descending):
-            self._sort_in()
+        self._sort_in()
 
     @Slot()
     def _sort_in(self) -> None:

@@ -110,8 +110,9 @@ class ModelsPage(QWidget):
         self._store.connection_changed.connect(self._show_state)
         self._store.models_reset.connect(self._show_state)
         self._store.model_removed.connect(self._removed)
-        for signal in (self.rows.rowsInserted, self.rows.rowsRemoved, self.rows.modelReset):
-            signal.connect(self._show_state)
+        for rows in (self.rows, self._list):
+            rows.rowsInserted.connect(self._show_state)
+            rows.rowsRemoved.connect(self._show_state)
         scope = Qt.ShortcutContext.WidgetWithChildrenShortcut
         QShortcut(QKeySequence.StandardKey.Find, self, self.focus_search, context=scope)
 

@@ -52,9 +52,10 @@ class ModelToolbar(QWidget):
 
     @property
     def filters(self) -> Filters:
+        status = self.status.currentData()  # comes back from Qt as a plain string
         return Filters(
             words=self.search.text(),
-            status=self.status.currentData(),
+            status=Status(status) if status else None,
             sort=SortKey(self.sort.currentData()),
             descending=self.direction.isChecked(),
         )
