@@ -100,5 +100,5 @@ def _expected(option: Option) -> str:
         "path": "a path in quotes",
     }[option.kind]
     if option.minimum is not None and option.maximum is not None:
-        return f"{words} from {option.minimum:g} to {option.maximum:g}"
-    return f"{words} of at least {option.minimum:g}" if option.minimum is not None else words
+        return f"{words} from {option.minimum} to {option.maximum}"
+    return f"{words} of at least {option.minimum}" if option.minimum is not None else words

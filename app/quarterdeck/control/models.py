@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from quarterdeck.control.load_configs import check_load_config
 from quarterdeck.control.services import Services
-from quarterdeck.errors import ConfigError
-from quarterdeck.schemas.jsontext import locate_key, parse_load_config
 from quarterdeck.schemas.models import AttemptView, ConfigPatch, ModelCreate, ModelView
 
 
@@ -22,7 +21,7 @@ def router(services: Services) -> APIRouter:
     @routes.post("", status_code=201)
     async def add_model(new: ModelCreate) -> ModelView:
         if new.load_config is not None:
-            _check(services, new.backend or "embedded", new.load_config)
+            check_load_config(services, new.backend or "embedded", new.load_config)
         return await catalog.add(new)
 
     @routes.get("/{name:path}/attempts")
@@ -32,7 +31,7 @@ def router(services: Services) -> APIRouter:
     @routes.patch("/{name:path}/config")
     async def patch_config(name: str, patch: ConfigPatch) -> ModelView:
         if patch.load_config is not None:
-            _check(services, catalog.get(name).backend, patch.load_config)
+            check_load_config(services, catalog.get(name).backend, patch.load_config)
         return await catalog.patch(name, patch)
 
     @routes.get("/{name:path}")
@@ -45,19 +44,3 @@ def router(services: Services) -> APIRouter:
         return Response(status_code=204)
 
     return routes
-
-
-def _check(services: Services, backend: str, load_config: str | dict[str, object]) -> None:
-    """Refuse a config that its engine would refuse, with the place of the option where it is known."""
-    config = parse_load_config(load_config)
-    try:
-        if backend in services.scheduler.backends:
-            services.scheduler.backends[backend].check_config(config)
-    except ConfigError as error:
-        raise _located(error, load_config) if isinstance(load_config, str) else error from None
-
-
-def _located(error: ConfigError, text: str) -> ConfigError:
-    """The same error with the line and column of its option in `text`."""
-    line, column = locate_key(text, error.option)
-    return ConfigError(error.code, error.sentence, error.hint, line=line, column=column, option=error.option)

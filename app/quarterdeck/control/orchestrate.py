@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from quarterdeck.control.load_configs import check_load_config
 from quarterdeck.control.services import Services
 from quarterdeck.schemas.models import LoadRequest, LoadResult, ModelName
 
@@ -15,6 +16,8 @@ def router(services: Services) -> APIRouter:
 
     @routes.post("/load")
     async def load(request: LoadRequest) -> LoadResult:
+        if request.load_config is not None:
+            check_load_config(services, scheduler.catalog.get(request.model_name).backend, request.load_config)
         return await scheduler.load(request.model_name, force=request.force_load, load_config=request.load_config)
 
     @routes.post("/unload")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from quarterdeck.backends.base import EngineFailed, ExitReport
 from quarterdeck.diagnosis.matcher import diagnose
-from quarterdeck.errors import AppError
+from quarterdeck.errors import AppError, ConfigError
 from quarterdeck.schemas.models import AttemptView, Cause, CauseKind, Status
 
 # codes of errors found before the engine starts -> failure class
@@ -20,6 +20,9 @@ _BEFORE_START = {
     "truncated_file": "corrupt_model_file",
     "corrupt_header": "corrupt_model_file",
     "unsupported_gguf_version": "old_gguf_format",
+    "part_missing": "model_not_found",
+    "disk_full": "disk_full",
+    "data_dir_read_only": "permission_denied",
 }
 
 
@@ -29,7 +32,7 @@ def cause_of(failure: EngineFailed | AppError | OSError) -> Cause:
         return _engine_cause(failure)
     if isinstance(failure, AppError):
         return Cause(
-            failure_class=_BEFORE_START.get(failure.code, "bad_load_config"),
+            failure_class=_class_before_start(failure),
             kind=CauseKind.ENVIRONMENT,
             title="The model could not be started",
             sentence=failure.sentence,
@@ -42,6 +45,12 @@ def cause_of(failure: EngineFailed | AppError | OSError) -> Cause:
         sentence=f"The engine process could not be started: {failure.strerror or failure}.",
         hint="Check free memory and the limits of this user, then load again.",
     )
+
+
+def _class_before_start(failure: AppError) -> str:
+    if isinstance(failure, ConfigError):
+        return "bad_load_config"
+    return _BEFORE_START.get(failure.code, "other")
 
 
 def cause_of_exit(report: ExitReport, log: Sequence[str]) -> Cause:
@@ -66,7 +75,7 @@ def load_error(failure: EngineFailed | AppError | OSError, cause: Cause, attempt
     """The answer to a failed load: an error found before the start keeps its own code and status."""
     status = 507 if cause.kind is CauseKind.CAPACITY else 424
     if isinstance(failure, AppError):
-        status = 400 if failure.status == 400 else 424
+        status = failure.status if isinstance(failure, ConfigError) or failure.status >= 500 else 424
     after = attempt.status_after if attempt is not None else None
     return AppError(
         failure.code if isinstance(failure, AppError) else cause.failure_class,
