@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QPlainTextEdit,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -32,7 +33,7 @@ from quarterdeck.tasks import spawn
 if TYPE_CHECKING:
     from quarterdeck.gui.commands import Commands
 
-NOTES_LINES = 5
+NOTES_LINES = 4
 CHOICES = (Status.UNKNOWN, Status.COMPATIBLE, Status.DEGRADED, Status.INCOMPATIBLE)
 
 
@@ -43,7 +44,7 @@ class Draft(NamedTuple):
     notes: str
 
 
-class OverviewTab(QScrollArea):
+class OverviewTab(QWidget):
     """Edits are kept per model until they are saved or reverted; `dirty_changed` tells whether there are any."""
 
     dirty_changed = Signal(bool)
@@ -55,10 +56,6 @@ class OverviewTab(QScrollArea):
         self._drafts: dict[str, Draft] = {}
         self._error = ""
         self._saving = False
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._build()
         theme.notifier.changed.connect(self._icons)
 
@@ -88,8 +85,8 @@ class OverviewTab(QScrollArea):
         inside = QWidget()
         inside.setProperty("plain", True)
         column = QVBoxLayout(inside)
-        column.setContentsMargins(16, 14, 16, 14)
-        column.setSpacing(12)
+        column.setContentsMargins(16, 14, 16, 6)
+        column.setSpacing(10)
         self._facts = QFormLayout()
         self._facts.setHorizontalSpacing(18)
         self._facts.setVerticalSpacing(5)
@@ -104,6 +101,7 @@ class OverviewTab(QScrollArea):
         self.notes.setTabChangesFocus(True)
         self.notes.setPlaceholderText("What you know about this model on this computer")
         self.notes.setMinimumHeight(self.fontMetrics().lineSpacing() * NOTES_LINES + 20)
+        self.notes.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)
         self.notes.textChanged.connect(self._changed)
         for title, field in (("&Status", self.status), ("&Notes", self.notes)):
             label = QLabel(title)
@@ -111,11 +109,21 @@ class OverviewTab(QScrollArea):
             column.addWidget(label)
             column.addWidget(field)
         column.setStretchFactor(self.notes, 1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inside)
         self.bar = SaveBar()
+        self.bar.setContentsMargins(16, 6, 16, 14)
         self.bar.saved.connect(self.save)
         self.bar.reverted.connect(self.revert)
-        column.addWidget(self.bar)
-        self.setWidget(inside)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
+        outer.addWidget(scroll, 1)
+        outer.addWidget(self.bar)
 
     def _file_row(self) -> QHBoxLayout:
         self.path = ElidedLabel(Qt.TextElideMode.ElideMiddle)
