@@ -70,7 +70,7 @@ class Shell(QObject):
         self._core: CoreHandle | None = None
         self._starting: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self._asking = False
+        self.asking = False
         self.tray = make_tray(self.store)
         self.commands = Commands(self.store, window)
         self.notices = Notices(self.store, window)
@@ -99,7 +99,7 @@ class Shell(QObject):
     def quit(self) -> None:
         """Quit as a person asks for it: a load under way is asked about first; asked twice, it is done."""
         question = self._question()
-        if question is not None and not self._asking:
+        if question is not None and not self.asking:
             spawn(self._ask_to_quit(*question), name="ask to quit")
         else:
             self.quit_now()
@@ -111,6 +111,11 @@ class Shell(QObject):
             _log.warning("asked to quit twice, ending at once")
             os._exit(FORCED)
         self._stopping.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether quitting is decided."""
+        return self._stopping.is_set()
 
     def _connect(self) -> None:
         self.window.quit_wanted.connect(self.quit)
@@ -213,12 +218,12 @@ class Shell(QObject):
         return None
 
     async def _ask_to_quit(self, title: str, text: str, verb: str) -> None:
-        self._asking = True
+        self.asking = True
         self.window.bring_to_front()
         try:
             sure = await confirm(self.window, title=title, text=text, verb=verb, danger=True)
         finally:
-            self._asking = False
+            self.asking = False
         if sure and not self._stopping.is_set():
             self.quit_now()
 

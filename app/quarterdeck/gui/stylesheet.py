@@ -10,10 +10,18 @@ from string import Template
 
 from quarterdeck.gui.theme import ASSETS, Shade, Tokens
 
+TITLE = 1.75
+HEADING = 1.2
 
-def sheet(of: Tokens) -> str:
-    """The application's style sheet for these tokens."""
-    values = {"assets": ASSETS.as_posix(), "scheme": "dark" if of.dark else "light"}
+
+def sheet(of: Tokens, points: float) -> str:
+    """The application's style sheet for these tokens; `points` is the size of the desktop's font."""
+    values = {
+        "title": f"{points * TITLE:.1f}pt",
+        "heading": f"{points * HEADING:.1f}pt",
+        "assets": ASSETS.as_posix(),
+        "scheme": "dark" if of.dark else "light",
+    }
     for name in of.__slots__:
         match getattr(of, name):
             case str(colour):

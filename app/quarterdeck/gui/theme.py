@@ -151,7 +151,7 @@ def _paint(app: QApplication) -> None:
     _dark = _wants_dark()
     current = tokens()
     app.setPalette(_palette(current))
-    app.setStyleSheet(sheet(current))
+    app.setStyleSheet(sheet(current, app.font().pointSizeF()))
 
 
 def _palette(of: Tokens) -> QPalette:

@@ -69,9 +69,9 @@ class MainWindow(QMainWindow):
         row.addWidget(content, 1)
         self.setCentralWidget(body)
         self.toasts = ToastArea(content)
-        self._notice = Notice("loading", "neutral", "Starting…")
-        self._stack.addWidget(self._notice)
-        self._notice.setFocus()
+        self.notice = Notice("loading", "neutral", "Starting…")
+        self._stack.addWidget(self.notice)
+        self.notice.setFocus()
         self.sidebar.chosen.connect(self.go)
         self.current = self._remembered_page()
         self.sidebar.choose(self.current)
@@ -192,7 +192,7 @@ class MainWindow(QMainWindow):
         self.activity_changed.emit(active)
 
     def _show_notice(self, notice: Notice) -> None:
-        old, self._notice = self._notice, notice
+        old, self.notice = self.notice, notice
         self._stack.addWidget(notice)
         self._stack.setCurrentWidget(notice)
         notice.setFocus()

@@ -76,8 +76,9 @@ class Tray(QObject):
         self._clock.stop()
         if self._icon is None:
             self._icon = QSystemTrayIcon(self)
-        self._icon.setContextMenu(self.menu)
-        self._icon.activated.connect(self._on_activated)
+        if self._icon.contextMenu() is None:
+            self._icon.setContextMenu(self.menu)
+            self._icon.activated.connect(self._on_activated)
         self._show_state()
         self._icon.show()
 
