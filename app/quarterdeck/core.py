@@ -93,7 +93,7 @@ class Core:
         self._own_log(settings)
         self._tell(report)
         registry, journal = Registry(database), Journal(database)
-        self._backends = self._make_backends(settings)
+        self._backends = self._make_backends()
         await self._start_sampler(settings, registry, journal)
         await self._recover(journal)
         await registry.seed_starter()
@@ -131,10 +131,10 @@ class Core:
             early.close()
             root.removeHandler(early)
 
-    def _make_backends(self, settings: Settings) -> dict[str, Backend]:
+    def _make_backends(self) -> dict[str, Backend]:
         log = LogBook("embedded", self._files, self._relay.lines)
         self.logs["embedded"] = log
-        return {"embedded": EmbeddedBackend(log, stop_patience=settings.stop_timeout)}
+        return {"embedded": EmbeddedBackend(log, stop_patience=lambda: self.preferences.current.stop_timeout)}
 
     async def _recover(self, journal: Journal) -> None:
         """Stop engines that an earlier run left, and settle what it left in `testing`."""

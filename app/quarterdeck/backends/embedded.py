@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -17,6 +17,7 @@ import aiohttp
 from quarterdeck.backends.base import (
     EngineFailed,
     EngineRecord,
+    ExitReport,
     Instance,
     Progress,
     Started,
@@ -72,7 +73,7 @@ class EmbeddedBackend:
     name = "embedded"
     title = "Built-in llama.cpp"
 
-    def __init__(self, log: LogBook, *, stop_patience: float) -> None:
+    def __init__(self, log: LogBook, *, stop_patience: Callable[[], float]) -> None:
         self.log = log
         self._patience = stop_patience
         self._processes: dict[Instance, EngineProcess] = {}
@@ -104,11 +105,11 @@ class EmbeddedBackend:
             await started(record)
             await self._until_ready(process, port, target, timeout, progress)
         except EngineFailed as failure:
-            await process.stop(self._patience)
+            await process.stop(self._patience())
             self._last_error = next(iter(failure.log[-1:]), None)
             raise
         except BaseException:
-            await process.stop(self._patience)
+            await process.stop(self._patience())
             raise
         finally:
             self._starting = None
@@ -116,13 +117,19 @@ class EmbeddedBackend:
             target.name, f"http://127.0.0.1:{port}", record, shlex.join(argv), process.exited, time.monotonic()
         )
         self._processes[instance] = process
-        process.exited.add_done_callback(lambda _: self._processes.pop(instance, None))
+        process.exited.add_done_callback(lambda exited: self._ended(instance, process, exited.result()))
         return instance
+
+    def _ended(self, instance: Instance, process: EngineProcess, report: ExitReport) -> None:
+        self._processes.pop(instance, None)
+        if not report.asked_for:
+            how = f"by {report.signal}" if report.signal else f"with exit code {report.exit_code}"
+            self._last_error = next(iter(process.output[-1:]), f"The engine ended {how}.")
 
     async def unload(self, instance: Instance) -> None:
         process = self._processes.get(instance)
         if process is not None:
-            await process.stop(self._patience)
+            await process.stop(self._patience())
 
     def view(self, instance: Instance | None) -> BackendView:
         view = BackendView(name=self.name, title=self.title, version=_version(), last_error=self._last_error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections import deque
@@ -18,8 +19,8 @@ LINE_LIMIT = 8192
 FILE_BYTES = 5_000_000
 FILE_COUNT = 5
 
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07")
-_SECRETS = re.compile(r"(?i)(bearer\s+|sk-|hf_)[A-Za-z0-9._-]{8,}")
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
+_SECRETS = re.compile(r"(?i)\b(bearer\s+|sk-|hf_)[A-Za-z0-9._-]{8,}")
 _LEVELS = {"I": "info", "W": "warning", "E": "error", "D": "debug"}
 _LLAMA_LEVEL = re.compile(r"^[\d.]+ ([IWED]) ")
 _WORD_LEVEL = re.compile(r"\b(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b")
@@ -43,7 +44,9 @@ class LogFiles:
     def close(self) -> None:
         self._listener.stop()
         for handler in self._handlers.values():
-            handler.close()
+            # What a full disk refused before, it may refuse again at the end.
+            with contextlib.suppress(OSError):
+                handler.close()
 
     def _handler(self, source: str) -> logging.Handler:
         if source not in self._handlers:
@@ -126,22 +129,33 @@ def guess_level(text: str) -> str:
 
 
 class LineSplitter:
-    """Cuts a byte stream into lines; a carriage return ends a line too, and no line grows without bound."""
+    """Cuts a byte stream into lines, however it is chunked.
+
+    A carriage return ends a line too; a line of more than LINE_LIMIT bytes goes on in the next one.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> list[str]:
-        data = (self._rest + chunk).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *complete, self._rest = data.split(b"\n")
-        if len(self._rest) > LINE_LIMIT:
-            complete.append(self._rest)
-            self._rest = b""
-        return [line.decode("utf-8", "replace") for line in complete if line]
+        *complete, rest = (self._rest + chunk).replace(b"\r", b"\n").split(b"\n")
+        lines = [piece for line in complete for piece in _pieces(line)]
+        *full, self._rest = _pieces(rest) or [b""]
+        return [line.decode("utf-8", "replace") for line in (*lines, *full)]
 
     def finish(self) -> list[str]:
         rest, self._rest = self._rest, b""
         return [rest.decode("utf-8", "replace")] if rest else []
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    """`line` in pieces of at most LINE_LIMIT bytes, cut between characters where it is UTF-8."""
+    pieces = []
+    while len(line) > LINE_LIMIT:
+        cut = next((at for at in range(LINE_LIMIT, LINE_LIMIT - 4, -1) if line[at] & 0xC0 != 0x80), LINE_LIMIT)
+        pieces.append(line[:cut])
+        line = line[cut:]
+    return [*pieces, line] if line else pieces
 
 
 class LogBookHandler(QueueHandler):

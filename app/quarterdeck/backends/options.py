@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -82,10 +83,14 @@ def _right_type(option: Option, value: Any) -> bool:
     if option.kind == "integer":
         return isinstance(value, int)
     if option.kind == "number":
-        return isinstance(value, int | float)
+        return _is_number(value)
     if option.kind == "numbers":
-        return isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+        return isinstance(value, list) and all(map(_is_number, value))
     return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _expected(option: Option) -> str:

@@ -17,20 +17,21 @@ from quarterdeck.backends.base import ExitReport
 from quarterdeck.backends.logs import LineSplitter, LogBook
 from quarterdeck.tasks import spawn
 
-_READ = 65536
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _SAME_PROCESS = 1.0
+_LAST_WORDS_SECONDS = 1.0
+_LINES_KEPT = 2000
 
 
 class EngineProcess:
     """One running engine process. `exited` is set with its report; its output goes to `log`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: LogBook) -> None:
-        self.pid = process.pid
-        self.create_time = _create_time(process.pid)
-        self.output: list[str] = []
+    def __init__(self, transport: asyncio.SubprocessTransport, output: _Output) -> None:
+        self.pid = transport.get_pid()
+        self.create_time = _create_time(self.pid)
         self.exited: asyncio.Future[ExitReport] = asyncio.get_running_loop().create_future()
-        self._process = process
-        self._log = log
+        self._transport = transport
+        self._output = output
         self._stopping = False
         self._oom_kills = _oom_kills()
         spawn(self._watch(), name=f"watch engine {self.pid}")
@@ -38,7 +39,9 @@ class EngineProcess:
     @classmethod
     async def start(cls, argv: Sequence[str], *, env: Mapping[str, str], log: LogBook) -> EngineProcess:
         """Start `argv` with a pipe as its standard input that stays open for as long as we live."""
-        process = await asyncio.create_subprocess_exec(
+        output = _Output(log)
+        transport, _ = await asyncio.get_running_loop().subprocess_exec(
+            lambda: output,
             *argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -46,7 +49,12 @@ class EngineProcess:
             env=dict(env),
             start_new_session=True,
         )
-        return cls(process, log)
+        return cls(transport, output)
+
+    @property
+    def output(self) -> list[str]:
+        """The newest lines it has printed."""
+        return self._output.lines
 
     async def stop(self, patience: float) -> ExitReport:
         """End the process group: ask, then kill after `patience` seconds. Returns when it is gone."""
@@ -55,34 +63,30 @@ class EngineProcess:
             self._signal_group(signal.SIGTERM)
             done, _ = await asyncio.wait([self.exited], timeout=patience)
             if not done:
-                self._signal_group(getattr(signal, "SIGKILL", signal.SIGTERM))
-        report = await asyncio.shield(self.exited)
-        self._signal_group(getattr(signal, "SIGKILL", signal.SIGTERM))
-        return report
+                self._signal_group(_KILL)
+        return await asyncio.shield(self.exited)
 
     def memory_bytes(self) -> int | None:
         """Resident memory of the process, or None once it is gone."""
         return resident_memory(self.pid)
 
     async def _watch(self) -> None:
-        assert self._process.stdout is not None
-        splitter = LineSplitter()
-        while chunk := await self._process.stdout.read(_READ):
-            self._keep(splitter.feed(chunk))
-        self._keep(splitter.finish())
-        code = await self._process.wait()
+        await self._output.ended.wait()
+        # Its own children, which may outlive it and hold its output open.
+        self._signal_group(_KILL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._output.closed.wait(), _LAST_WORDS_SECONDS)
+        code = self._transport.get_returncode()
+        self._transport.close()
+        died = code is not None and code < 0
         self.exited.set_result(
             ExitReport(
-                exit_code=code if code >= 0 else None,
-                signal=signal.Signals(-code).name if code < 0 else None,
+                exit_code=None if died else code,
+                signal=_signal_name(-code) if code is not None and died else None,
                 oom_killed=code == -9 and _oom_kills() > self._oom_kills,
                 asked_for=self._stopping,
             )
         )
-
-    def _keep(self, texts: list[str]) -> None:
-        self.output.extend(line.text for line in self._log.add(texts))
-        del self.output[:-2000]
 
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -90,6 +94,39 @@ class EngineProcess:
                 os.kill(self.pid, number)
             else:
                 os.killpg(self.pid, number)
+
+
+class _Output(asyncio.SubprocessProtocol):
+    """What an engine prints, and the two ends of that: the process has ended, its output is closed."""
+
+    def __init__(self, log: LogBook) -> None:
+        self.lines: list[str] = []
+        self.ended = asyncio.Event()
+        self.closed = asyncio.Event()
+        self._log = log
+        self._splitter = LineSplitter()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._keep(self._splitter.feed(data))
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == 1:
+            self._keep(self._splitter.finish())
+            self.closed.set()
+
+    def process_exited(self) -> None:
+        self.ended.set()
+
+    def _keep(self, texts: list[str]) -> None:
+        self.lines.extend(line.text for line in self._log.add(texts))
+        del self.lines[:-_LINES_KEPT]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 async def stop_leftover(pid: int, create_time: float, patience: float) -> bool:
