@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from logging.handlers import MemoryHandler
 from typing import Any
 
@@ -40,10 +40,13 @@ from quarterdeck.schemas.system import IssueView
 from quarterdeck.settings import Folders, Loaded, Settings
 from quarterdeck.storage.database import Database, OpenReport
 from quarterdeck.storage.events import EventLog
+from quarterdeck.storage.failures import from_os
 
 OWN_LOG = "quarterdeck"
 NVML_PATIENCE = 3.0
 JOIN_SECONDS = 15.0
+# A full disk still makes empty files, so the probe has a size.
+PROBE_BYTES = 4096
 
 _log = logging.getLogger(__name__)
 
@@ -79,8 +82,7 @@ class Core:
 
     async def _start(self, *, public: bool, strict_port: bool) -> None:
         settings = self.preferences.current
-        await asyncio.to_thread(_prepare, self.folders)
-        self.token = await asyncio.to_thread(local_token, self.folders.token_file)
+        self.token = await asyncio.to_thread(_prepare, self.folders)
         self._take_data_folder()
         database = Database(self.folders, settings.database_url)
         self._stack.callback(database.close)
@@ -253,25 +255,31 @@ class Core:
             "public_url": self.public_url,
         }
         temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(path)
+        with _writing(self.folders):
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+            temporary.replace(path)
         self._stack.callback(path.unlink, missing_ok=True)
 
 
-def _prepare(folders: Folders) -> None:
-    """Make the data folder. Raises AppError `data_dir_read_only` when nothing can be written there."""
+def _prepare(folders: Folders) -> str:
+    """Make the data folder, see that it can be written, and return its token. Raises AppError when it cannot."""
     probe = folders.data / ".writable"
-    try:
+    with _writing(folders):
         folders.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(PROBE_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
+        return local_token(folders.token_file)
+
+
+@contextlib.contextmanager
+def _writing(folders: Folders) -> Iterator[None]:
+    """Turn what keeps us from writing in the data folder into an AppError."""
+    try:
+        yield
     except OSError as error:
-        raise AppError(
-            "disk_full" if error.errno == 28 else "data_dir_read_only",
-            f"Quarterdeck cannot write to its data folder {folders.data}: {error.strerror}.",
-            "Free some space, correct the permissions, or choose another folder with QUARTERDECK_DATA_DIR.",
-            status=507,
-        ) from None
+        raise from_os(error, folders.data) from None
 
 
 class CoreThread:
