@@ -24,13 +24,20 @@ stop_ticker() {
 
 clean_up() {
     stop_ticker
+    trap - INT TERM HUP
     [[ -z $logs ]] || rm -rf "$logs"
     logs=
 }
 
+interrupted() {
+    stop_ticker
+    say "Stopped half way. Run this again to go on."
+    exit "$1"
+}
+
 trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+trap 'interrupted 130' INT
+trap 'interrupted 143' TERM HUP
 
 # One line per step --------------------------------------------------------------------------------------------
 
@@ -69,7 +76,7 @@ step() {
     : "${logs:=$(mktemp -d "${TMPDIR:-/tmp}/quarterdeck-setup.XXXXXX")}"
     log=$logs/step.log
     start_ticker "$title"
-    "$@" >"$log" 2>&1 </dev/null || code=$?
+    ("$@") >"$log" 2>&1 </dev/null || code=$?
     stop_ticker
     if ((code == 0)); then
         say "✓ $title ($((SECONDS - started)) s)"
