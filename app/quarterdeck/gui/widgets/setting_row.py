@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QLineEdit, QPushButton, QWidget
 
 from quarterdeck.errors import AppError
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
     from quarterdeck.schemas.system import SettingView
 
 EDITOR_LETTERS = 38
+
+
+class _Choice(QComboBox):
+    """A combo box that the wheel scrolls past, unless somebody works in it."""
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
 
 
 class SettingRow(QWidget):
@@ -86,7 +97,8 @@ class SettingRow(QWidget):
     def _make_editor(self) -> QWidget:
         view = self.view
         if view.choices:
-            box = QComboBox()
+            box = _Choice()
+            box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             for choice in view.choices:
                 box.addItem(words.choice_words(view.name, choice), choice)
             box.activated.connect(lambda index: self._send(box.itemData(index)))
