@@ -143,7 +143,8 @@ class ApiClient:
                 await _raise_for_error(stream.response)
                 async for message in stream.aiter_sse():
                     if message.data == "[DONE]":
-                        return
+                        # Read on to the end: generators left half-way are closed when no loop runs any more.
+                        continue
                     chunk = json.loads(message.data)
                     if "error" in chunk:
                         raise _from_openai(chunk["error"], 502)

@@ -58,5 +58,6 @@ def badge(status: Status) -> Badge:
 
 
 def status_choice(status: Status) -> str:
-    """A status in a list of choices: the plain word and the official one."""
-    return f"{BADGES[status].word} ({status.value})"
+    """A status in a list of choices: the plain word, and the official one where it differs."""
+    word = BADGES[status].word
+    return word if word.lower() == status.value else f"{word} ({status.value})"

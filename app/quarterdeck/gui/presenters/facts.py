@@ -8,11 +8,11 @@ from quarterdeck.gui.presenters import text
 from quarterdeck.gui.presenters.card import BACKEND_TITLES
 from quarterdeck.schemas.models import ModelView
 
-_LAYERS = {"curated": "Added by you", "discovered": "Found on this computer", "starter": "Came with Quarterdeck"}
+_LAYERS = {"curated": "Your own list", "discovered": "Found on this computer"}
 
 
 def facts(model: ModelView, now: datetime, backend_title: str = "") -> list[tuple[str, str]]:
-    """Label and value, in reading order; what is not known is left out or says so."""
+    """Label and value, in reading order; what is not known says so."""
     context = f"{model.context_length:,} tokens" if model.context_length is not None else text.UNKNOWN
     rows = [
         ("Name for clients", model.name),
@@ -25,7 +25,7 @@ def facts(model: ModelView, now: datetime, backend_title: str = "") -> list[tupl
         ("Chat template", _template(model.has_chat_template)),
         ("Origin", _LAYERS.get(model.layer, text.sentence_start(model.layer))),
         ("Loaded so far", _loads(model.total_loads)),
-        ("Last loaded", text.moment(model.last_loaded, now)),
+        ("Last loaded", text.moment(model.last_loaded, now) if model.last_loaded else ""),
     ]
     if model.url:
         rows.insert(1, ("Server", model.url))
