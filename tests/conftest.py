@@ -22,8 +22,8 @@ def own_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
             monkeypatch.delenv(name)
     monkeypatch.delenv("CORS_ALLOW_ORIGIN", raising=False)
     monkeypatch.setenv("HOME", str(home))
-    for name, folder in {"DATA": ".local/share", "CONFIG": ".config", "CACHE": ".cache", "STATE": ".local/state"}.items():
-        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / folder))
+    for name in ("DATA", "CONFIG", "CACHE", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / "xdg" / name.lower()))
     monkeypatch.setenv("QUARTERDECK_DATA_DIR", str(home / "data"))
     return home
 
