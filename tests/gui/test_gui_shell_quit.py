@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,3 +159,14 @@ def test_an_unreachable_core_fills_the_window_until_it_answers(core: FakeCore, m
     assert "does not answer" in shell.window.notice.heading
     core.online = True
     qtbot.waitUntil(lambda: shell.window.filled, timeout=10_000)
+
+
+def test_the_end_of_the_session_asks_nothing(shell: Shell, core: FakeCore, qtbot: QtBot) -> None:
+    core.change("qwen3-8b", phase="loading")
+    qtbot.waitUntil(lambda: bool(shell.store.loading()))
+    hints: list[object] = []
+    shell._on_session_end(SimpleNamespace(setRestartHint=hints.append))
+    assert shell.stopping
+    assert hints
+    assert _question(shell) is None
+    assert shell.window.close()

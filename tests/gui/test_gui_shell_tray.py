@@ -135,6 +135,15 @@ def test_quit_says_what_it_does(loading: int, loaded: int, words: str) -> None:
     assert quit_words(loading, loaded) == words
 
 
+def test_quitting_leaves_the_core_of_another_process_alone(
+    tray: Tray, store: Store, core: FakeCore, qtbot: QtBot
+) -> None:
+    store.owns_core = False
+    core.change("qwen3-8b", phase="loaded", loaded=True)
+    qtbot.waitUntil(lambda: "Unload qwen3-8b" in _menu(tray))
+    assert "Quit" in _menu(tray)
+
+
 def test_closing_hides_into_the_tray_and_says_so_once(window: MainWindow, tray: Tray, desktop: SimpleNamespace) -> None:
     closing = Closing(window, tray, lambda: "tray")
     assert closing.close()

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import psutil
 from PySide6.QtCore import QCoreApplication, QObject, QSettings, Slot
 from PySide6.QtWidgets import QApplication
 
@@ -30,8 +29,11 @@ _log = logging.getLogger(__name__)
 class CoreHandle(Protocol):
     """A core in this process. `stop` blocks until its thread has ended, a few seconds at most."""
 
-    control_url: str
-    token: str
+    @property
+    def control_url(self) -> str: ...
+
+    @property
+    def token(self) -> str: ...
 
     def stop(self) -> None: ...
 
@@ -147,4 +149,6 @@ def _running_s() -> float:
         # Not psutil's create_time: that rests on a boot time in whole seconds.
         fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    import psutil
+
     return time.time() - psutil.Process().create_time()

@@ -63,6 +63,7 @@ class Shell(QObject):
         super().__init__()
         self.window = window
         self.store = Store()
+        self.store.owns_core = not isinstance(source, tuple)
         self._app = app
         self._instance = instance
         self._settings = settings
@@ -207,7 +208,7 @@ class Shell(QObject):
     def _question(self) -> tuple[str, str, str] | None:
         """Title, text and verb where quitting would lose something; the core of another process goes on anyway."""
         loading = [model.name for model in self.store.loading()]
-        if loading and self.store.connected and self._core is not None:
+        if loading and self.store.connected and self.store.owns_core:
             text = "Quitting stops the load; the model counts as it did before. Loaded models are unloaded too."
             return f"Quit while {loading[0]} is loading?", text, "Stop loading and quit"
         models = self.window.made_page("models")

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Store(QObject):
     """The state every page shows, with a signal for each change of it.
 
-    `connection_failed(AppError)` follows each failed attempt to reach the core. `toast(text, kind)` has the kinds ok,
+    `owns_core` says whether the core ends with this window. `connection_failed(AppError)` follows each failed attempt to reach the core. `toast(text, kind)` has the kinds ok,
     info, warn and error; `offer(text, verb, action)` is a toast with a button.
     """
 
@@ -61,6 +61,7 @@ class Store(QObject):
         self.settings: dict[str, SettingView] = {}
         self.status: SystemStatus | None = None
         self.connected = False
+        self.owns_core = True
         self.last_error: AppError | None = None
         self._feed: Feed | None = None
         self._wanted: Counter[str] = Counter()

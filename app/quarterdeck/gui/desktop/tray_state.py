@@ -41,7 +41,7 @@ def tray_state(store: Store) -> TrayState:
         loading=tuple(Line(model.name, loading_words(model)) for model in loading),
         loaded=tuple(Line(model.name, f"Unload {model.name}") for model in loaded),
         backends=tuple(Line(backend.name, f"Restart {backend.title}") for backend in store.backends.values()),
-        quit_words=quit_words(len(loading), len(loaded)),
+        quit_words=quit_words(len(loading), len(loaded)) if store.owns_core else "Quit",
     )
 
 
