@@ -31,8 +31,9 @@ _log = logging.getLogger(__name__)
 class Store(QObject):
     """The state every page shows, with a signal for each change of it.
 
-    `owns_core` says whether the core ends with this window. `connection_failed(AppError)` follows each failed attempt to reach the core. `toast(text, kind)` has the kinds ok,
-    info, warn and error; `offer(text, verb, action)` is a toast with a button.
+    `owns_core` says whether the core ends with this window. `connection_failed(AppError)` follows each failed attempt
+    to reach it. `toast(text, kind)` has the kinds ok, info, warn and error; `offer(text, verb, action)` is a toast
+    with a button.
     """
 
     models_reset = Signal()
