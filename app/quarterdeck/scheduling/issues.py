@@ -21,6 +21,9 @@ class Issues:
     def all(self) -> list[IssueView]:
         return list(self._open.values())
 
+    def is_open(self, code: str) -> bool:
+        return code in self._open
+
     def raise_issue(self, issue: IssueView) -> None:
         self._open[issue.code] = issue
         self._events.publish(Topic.ISSUE, "raised", issue)

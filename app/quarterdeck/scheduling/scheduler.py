@@ -7,17 +7,16 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from quarterdeck.backends.base import Backend, EngineFailed, EngineRecord, ExitReport, Instance, Target
-from quarterdeck.compatibility.journal import Begun
 from quarterdeck.errors import AppError
 from quarterdeck.registry.parts import read_model
 from quarterdeck.scheduling import failures
 from quarterdeck.scheduling.catalog import Catalog
 from quarterdeck.scheduling.settling import Settling
+from quarterdeck.scheduling.state import CancelledByPersonError, Load, Loaded, result
 from quarterdeck.schemas.backends import BackendView
 from quarterdeck.schemas.jsontext import parse_load_config
 from quarterdeck.schemas.models import AttemptView, LoadProgress, LoadResult, ModelView, Phase, Status
@@ -27,38 +26,6 @@ DRAIN_SECONDS = 30.0
 CLOSING = "Quarterdeck was closed"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class Load:
-    """One load under way. `step` is the part that a cancel may interrupt."""
-
-    view: ModelView
-    config: dict[str, Any]
-    forced: bool
-    step: asyncio.Task[Any] | None = None
-    task: asyncio.Task[LoadResult] | None = None
-    begun: Begun | None = None
-    started_at: float = field(default_factory=time.monotonic)
-    usual_s: float | None = None
-    cancel_reason: str | None = None
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """The model that holds the machine."""
-
-    view: ModelView
-    backend: Backend
-    instance: Instance
-    config: dict[str, Any]
-    forced: bool
-    attempt_id: int
-
-
-class _CancelledByPersonError(Exception):
-    """A step of a load ended because somebody cancelled the load."""
 
 
 class Scheduler:
@@ -83,6 +50,7 @@ class Scheduler:
         self._turn = asyncio.Lock()
         self._loads: dict[str, Load] = {}
         self._closing = False
+        self._leaving: Loaded | None = None
         self.loaded: Loaded | None = None
 
     @property
@@ -102,8 +70,9 @@ class Scheduler:
         override = None if load_config is None else parse_load_config(load_config)
         if self._closing:
             raise failures.cancelled(view.name, CLOSING)
-        if self.loaded is not None and self.loaded.view.name == view.name and override in (None, self.loaded.config):
-            return _result(self.catalog.get(view.name), None)
+        held = self._held(view.name)
+        if held is not None and override in (None, held.config):
+            return result(view, None)
         running = self._loads.get(view.name)
         if running is None:
             if view.status is Status.INCOMPATIBLE and not force:
@@ -114,14 +83,17 @@ class Scheduler:
 
     async def cancel(self, name: str | None = None, *, reason: str = "cancelled by the user") -> None:
         """Cancel one load (or the oldest); returns when its engine is gone. AppError `not_loading` if there is none."""
-        load = self._loads.get(name) if name else next(iter(self._loads.values()), None)
+        load = self._loads.get(self.catalog.get(name).name) if name else next(iter(self._loads.values()), None)
         if load is None:
-            raise AppError("not_loading", "Nothing is being loaded.", "There is nothing to cancel.", status=409)
-        load.cancel_reason = load.cancel_reason or reason
-        if load.step is not None:
-            self.catalog.set_phase(load.view.name, Phase.CANCELLING)
-            load.step.cancel()
+            what = f"“{name}” is not being loaded." if name else "Nothing is being loaded."
+            raise AppError("not_loading", what, "There is nothing to cancel.", status=409)
+        self._ask_to_end(load, reason)
         await load.ended.wait()
+        if load.succeeded:
+            raise AppError(
+                "not_loading", f"“{load.view.name}” was ready before its load could be cancelled.",
+                "Unload it if you do not need it.", status=409,
+            )  # fmt: skip
 
     async def unload(self, name: str | None = None) -> str:
         """Unload the model and return its name. Raises AppError `not_loaded` (409) when it is not loaded."""
@@ -135,7 +107,7 @@ class Scheduler:
             )
         async with self._turn:
             if self.loaded is loaded:
-                await self._unload(loaded, drain=0.0)
+                await self._unload(loaded)
         return loaded.view.name
 
     async def restart(self, backend: str) -> None:
@@ -143,7 +115,7 @@ class Scheduler:
         loaded = self._loaded_on(backend)
         async with self._turn:
             if self.loaded is loaded:
-                await self._unload(loaded, drain=0.0)
+                await self._unload(loaded)
         await self.load(loaded.view.name, force=loaded.forced, load_config=loaded.config)
 
     async def stop(self, backend: str) -> None:
@@ -175,19 +147,34 @@ class Scheduler:
     async def close(self) -> None:
         """Cancel what loads and stop what runs."""
         self._closing = True
-        for load in list(self._loads.values()):
-            with contextlib.suppress(AppError):
-                await self.cancel(load.view.name, reason=CLOSING)
+        loads = list(self._loads.values())
+        for load in loads:
+            self._ask_to_end(load, CLOSING)
+        for load in loads:
+            await load.ended.wait()
         async with self._turn:
             if self.loaded is not None:
-                await self._unload(self.loaded, drain=0.0)
+                await self._unload(self.loaded)
 
     async def _acquire(self, name: str, force: bool) -> Loaded:
         while True:
             view = self.catalog.get(name)
-            if self.loaded is not None and self.loaded.view.name == view.name:
-                return self.loaded
+            if (held := self._held(view.name)) is not None:
+                return held
             await self.load(view.name, force=force)
+
+    def _held(self, name: str) -> Loaded | None:
+        """The model called `name` if it is loaded and stays; one that makes room takes no new requests."""
+        loaded = self.loaded
+        return loaded if loaded is not None and loaded.view.name == name and loaded is not self._leaving else None
+
+    def _ask_to_end(self, load: Load, reason: str) -> None:
+        """Cancel the step of a load, once: a second time would cut off the stopping of its engine."""
+        if load.cancel_reason is None:
+            load.cancel_reason = reason
+            if load.step is not None:
+                self.catalog.set_phase(load.view.name, Phase.CANCELLING)
+                load.step.cancel()
 
     def _loaded_on(self, backend: str) -> Loaded:
         self._known(backend)
@@ -224,32 +211,43 @@ class Scheduler:
                 return await self._protocol(load)
             finally:
                 self._turn.release()
-        except _CancelledByPersonError:
+        except CancelledByPersonError:
             raise failures.cancelled(name, load.cancel_reason or "") from None
         except AppError as failure:
             error = failure.sentence
             raise
         finally:
             del self._loads[name]
-            if self.loaded is None or self.loaded.view.name != name:
-                self.catalog.set_phase(name, Phase.UNLOADED, error=error)
+            self.catalog.set_phase(name, self._resting_phase(name), error=error)
             load.ended.set()
 
+    def _resting_phase(self, name: str) -> Phase:
+        """What a model does when nothing is done with it."""
+        if name in self._loads:
+            return Phase.QUEUED
+        return Phase.LOADED if self.loaded is not None and self.loaded.view.name == name else Phase.UNLOADED
+
     async def _protocol(self, load: Load) -> LoadResult:
-        """Unload what is loaded, write `testing` ahead, start the engine, write the result."""
-        if self.loaded is not None:
-            await self._unload(self.loaded, drain=DRAIN_SECONDS)
-        journal, name, backend = self.catalog.journal, load.view.name, self.backends[load.view.backend]
+        """Check, make room, write `testing` ahead, start the engine, write the result."""
+        journal, name, backend = self.catalog.journal, load.view.name, self._known(load.view.backend)
+        held = self._held(name)
+        if held is not None and held.config == load.config:
+            return result(self.catalog.get(name), None)
+        prepared = await self._prepare(load, backend)
+        if isinstance(prepared, Target) and self.loaded is not None:
+            await self._make_room(load, self.loaded)
         load.usual_s = await journal.usual_load_seconds(name)
         load.begun = await journal.begin(
             name, backend=backend.name, load_config=load.config, hardware=await self._hardware(), forced=load.forced
         )
-        await self.catalog.refresh(name)
-        self.catalog.set_phase(name, Phase.LOADING)
-        load.started_at = time.monotonic()
         try:
-            instance = await self._step(load, self._start_engine(load, backend))
-        except _CancelledByPersonError:
+            await self.catalog.refresh(name)
+            if not isinstance(prepared, Target):
+                raise prepared
+            self.catalog.set_phase(name, Phase.LOADING)
+            load.started_at = time.monotonic()
+            instance = await self._step(load, self._start_engine(load, backend, prepared))
+        except CancelledByPersonError:
             await self._settle(load, lambda id_: journal.cancel(id_, load.cancel_reason or ""))
             self._on_backend(backend)
             raise
@@ -257,27 +255,46 @@ class Scheduler:
             raise await self._failed(load, failure) from failure
         return await self._succeeded(load, backend, instance)
 
+    async def _prepare(self, load: Load, backend: Backend) -> Target | AppError | OSError:
+        """What is to be loaded, or what is wrong with its config or file; found before anything makes room for it."""
+        path = Path(load.view.path or "")
+        try:
+            config = backend.check_config(load.config)
+            header = await asyncio.to_thread(read_model, path)
+        except (AppError, OSError) as problem:
+            return problem
+        return Target(load.view.name, path, header.size_bytes, config)
+
+    async def _make_room(self, load: Load, loaded: Loaded) -> None:
+        """Let the requests of `loaded` end, for DRAIN_SECONDS at most, then unload it."""
+        name = loaded.view.name
+        self.catalog.set_phase(name, Phase.UNLOADING)
+        self._leaving = loaded
+        try:
+            await self._step(load, _drain(loaded.instance))
+        finally:
+            self._leaving = None
+            if load.cancel_reason is not None and self.loaded is loaded:
+                self.catalog.set_phase(name, self._resting_phase(name))
+        if self.loaded is loaded:
+            await self._unload(loaded)
+
     async def _step(self, load: Load, work: Any) -> Any:
-        """Run the cancellable part of a load; raises _CancelledByPersonError when it was cancelled."""
+        """Run the cancellable part of a load; raises CancelledByPersonError when it was cancelled."""
         if load.cancel_reason is not None:
             work.close()
-            raise _CancelledByPersonError
+            raise CancelledByPersonError
         load.step = spawn(work, name=f"step of load {load.view.name}", awaited=True)
         try:
             return await load.step
         except asyncio.CancelledError:
             if load.cancel_reason is None:
                 raise
-            raise _CancelledByPersonError from None
+            raise CancelledByPersonError from None
         finally:
             load.step = None
 
-    async def _start_engine(self, load: Load, backend: Backend) -> Instance:
-        config = backend.check_config(load.config)
-        path = Path(load.view.path or "")
-        header = await asyncio.to_thread(read_model, path)
-        target = Target(load.view.name, path, header.size_bytes, config)
-
+    async def _start_engine(self, load: Load, backend: Backend, target: Target) -> Instance:
         async def started(record: EngineRecord) -> None:
             assert load.begun is not None
             self._on_backend(backend)
@@ -301,14 +318,12 @@ class Scheduler:
         seconds = time.monotonic() - load.started_at
         attempt_id, name = load.begun.attempt_id, load.view.name
         loaded = Loaded(load.view, backend, instance, load.config, load.forced, attempt_id)
-        self.loaded = loaded
+        self.loaded, load.succeeded = loaded, True
         await self._settle(load, lambda id_: self.catalog.journal.succeed(id_, seconds))
-        if self.loaded is loaded:
-            self.catalog.set_phase(name, Phase.LOADED)
         self._on_backend(backend)
         _log.info("loaded %s in %.1f s", name, seconds)
         instance.exited.add_done_callback(lambda future: self._engine_ended(loaded, future.result()))
-        return _result(self.catalog.get(name), seconds)
+        return result(self.catalog.get(name), seconds)
 
     async def _failed(self, load: Load, failure: EngineFailed | AppError | OSError) -> AppError:
         cause = failures.cause_of(failure)
@@ -334,16 +349,12 @@ class Scheduler:
         attempt_id = load.begun.attempt_id
         return await self._settling.write(load.view.name, lambda: write(attempt_id))
 
-    async def _unload(self, loaded: Loaded, *, drain: float) -> None:
-        instance, name = loaded.instance, loaded.view.name
+    async def _unload(self, loaded: Loaded) -> None:
+        name = loaded.view.name
         self.catalog.set_phase(name, Phase.UNLOADING)
-        if instance.active_requests and drain:
-            instance.drained.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(instance.drained.wait(), drain)
         self.loaded = None
-        await loaded.backend.unload(instance)
-        self.catalog.set_phase(name, Phase.UNLOADED)
+        await loaded.backend.unload(loaded.instance)
+        self.catalog.set_phase(name, self._resting_phase(name))
         self._on_backend(loaded.backend)
         _log.info("unloaded %s", name)
 
@@ -357,7 +368,7 @@ class Scheduler:
         log = [line.text for line in loaded.backend.log.tail(200)]
         cause = failures.cause_of_exit(report, log)
         _log.warning("the engine of %s ended: %s", name, cause.sentence)
-        self.catalog.set_phase(name, Phase.UNLOADED, error=cause.sentence)
+        self.catalog.set_phase(name, self._resting_phase(name), error=cause.sentence)
         self._on_backend(loaded.backend)
         await self._settling.write(
             name,
@@ -372,18 +383,13 @@ class Scheduler:
         )
 
 
+async def _drain(instance: Instance) -> None:
+    """Wait until no request uses `instance`, DRAIN_SECONDS at most."""
+    instance.drained.clear()
+    if instance.active_requests:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(instance.drained.wait(), DRAIN_SECONDS)
+
+
 def _not_running(backend: Backend, hint: str) -> AppError:
     return AppError("backend_not_running", f"{backend.title} is not running.", hint, status=409)
-
-
-def _result(view: ModelView, seconds: float | None) -> LoadResult:
-    took = "" if seconds is None else f" in {seconds:.1f} s"
-    return LoadResult(
-        message=f"{view.name} is loaded{took}.",
-        model_id=view.served_name,
-        model_name=view.name,
-        parameter_count=view.parameter_count,
-        model_type=view.architecture,
-        compatibility_status=view.status,
-        load_seconds=seconds,
-    )

@@ -1,0 +1,118 @@
+"""A backend without an engine, whose loads do what a test has written down for them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Any
+
+from quarterdeck.backends.base import EngineFailed, EngineRecord, ExitReport, Instance, Progress, Started, Target
+from quarterdeck.backends.embedded import OPTIONS
+from quarterdeck.backends.logs import LogBook
+from quarterdeck.backends.options import check
+from quarterdeck.schemas.backends import BackendState, BackendView
+
+SEGFAULT = ExitReport(exit_code=None, signal="SIGSEGV")
+OUT_OF_MEMORY_LOG = [
+    "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9000.00 MiB: cudaMalloc failed: out of memory"
+]
+
+
+class Act(Enum):
+    """How a load goes."""
+
+    OK = auto()
+    WAIT = auto()  # until `let_go`
+    CRASH = auto()
+    OUT_OF_MEMORY = auto()
+    TIME_OUT = auto()
+
+
+class FakeBackend:
+    """Follows `plan` (by model name; OK where it says nothing). Can be steered from any thread."""
+
+    name = "embedded"
+    title = "Scripted engine"
+
+    def __init__(self, log: LogBook | None = None, base_url: str = "http://127.0.0.1:9") -> None:
+        self.log = log or LogBook(self.name)
+        self.base_url = base_url
+        self.plan: dict[str, Act] = {}
+        self.loads: list[Target] = []
+        self.unloads: list[str] = []
+        self.cancelled: list[str] = []
+        self.instances: dict[str, Instance] = {}
+        self.slow_stop = False
+        self._pids = itertools.count(4_000_000)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._go: dict[str, asyncio.Event] = {}
+
+    @property
+    def running(self) -> list[str]:
+        return [name for name, instance in self.instances.items() if not instance.exited.done()]
+
+    def let_go(self, model: str) -> None:
+        """Let a waiting load, now or to come, become ready."""
+        if self._loop is None:
+            self._gate(model).set()
+        else:
+            self._loop.call_soon_threadsafe(self._gate(model).set)
+
+    def die(self, model: str, report: ExitReport = SEGFAULT) -> None:
+        """End the engine of a loaded model."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self.instances[model].exited.set_result, report)
+
+    def check_config(self, load_config: Mapping[str, Any]) -> dict[str, Any]:
+        return check(OPTIONS, load_config, backend=self.title)
+
+    async def load(self, target: Target, *, timeout: float, progress: Progress, started: Started) -> Instance:
+        self._loop = asyncio.get_running_loop()
+        self.loads.append(target)
+        progress("starting the engine", None)
+        record = EngineRecord(next(self._pids), time.time(), 9)
+        try:
+            await started(record)
+            progress("reading the model", 0.5)
+            await self._act(self.plan.get(target.name, Act.OK), target.name, timeout)
+        except asyncio.CancelledError:
+            if self.slow_stop:
+                await asyncio.sleep(0.05)
+            self.cancelled.append(target.name)
+            raise
+        self.log.add([f"serving {target.name}"])
+        exited: asyncio.Future[ExitReport] = self._loop.create_future()
+        instance = Instance(target.name, self.base_url, record, "engine", exited, time.monotonic())
+        self.instances[target.name] = instance
+        return instance
+
+    async def unload(self, instance: Instance) -> None:
+        self.unloads.append(instance.model)
+        if not instance.exited.done():
+            instance.exited.set_result(ExitReport(None, "SIGTERM", asked_for=True))
+
+    def view(self, instance: Instance | None) -> BackendView:
+        view = BackendView(name=self.name, title=self.title)
+        if instance is not None:
+            view.state, view.models, view.pid = BackendState.RUNNING, [instance.model], instance.record.pid
+        return view
+
+    async def _act(self, act: Act, model: str, timeout: float) -> None:
+        match act:
+            case Act.WAIT:
+                await self._gate(model).wait()
+            case Act.CRASH:
+                self.log.add(["about to fall over"])
+                raise EngineFailed(SEGFAULT, ["about to fall over"])
+            case Act.OUT_OF_MEMORY:
+                raise EngineFailed(ExitReport(1, None), OUT_OF_MEMORY_LOG)
+            case Act.TIME_OUT:
+                raise EngineFailed(None, ["still loading"], timed_out=timeout)
+            case Act.OK:
+                return
+
+    def _gate(self, model: str) -> asyncio.Event:
+        return self._go.setdefault(model, asyncio.Event())
