@@ -152,6 +152,7 @@ class FakeCore(httpx.AsyncBaseTransport):
         self.stream_requests.append((topics, request.headers.get("last-event-id")))
         stream = _Stream(topics, self.streams.remove)
         self.streams.append(stream)
+        stream.queue.put_nowait(Event(id=self._next_id, topic=Topic.STREAM, type="opened", at=datetime.now(UTC)))
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
 
     async def _answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
@@ -264,7 +265,6 @@ class _Stream(httpx.AsyncByteStream):
         self._closed: Callable[[_Stream], None] | None = closed
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield b": open\n\n"
         while (event := await self.queue.get()) is not None:
             yield f"id: {event.id}\ndata: {event.model_dump_json()}\n\n".encode()
 

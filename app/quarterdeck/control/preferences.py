@@ -91,10 +91,10 @@ def _choices(field: FieldInfo) -> list[str] | None:
     return [str(choice) for choice in get_args(field.annotation)] if get_origin(field.annotation) is Literal else None
 
 
-def _limit(limits: dict[str, Any], *names: str) -> int | None:
+def _limit(limits: dict[str, Any], *names: str) -> float | None:
     for kind, attribute in zip(names[::2], names[1::2], strict=True):
         if kind in limits:
-            return int(getattr(limits[kind], attribute))
+            return float(getattr(limits[kind], attribute))
     return None
 
 

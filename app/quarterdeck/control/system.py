@@ -6,6 +6,7 @@ import asyncio
 import platform
 import time
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -56,8 +57,11 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/events", response_model=None)
     async def events(request: Request, topics: str | None = None) -> EventStream:
-        last_id = request.headers.get("last-event-id", "")
-        return EventStream(services.events.subscribe(_topics(topics), int(last_id) if last_id.isdigit() else None))
+        given = request.headers.get("last-event-id", "")
+        last_id = int(given) if given.isdigit() else None
+        begins = services.events.last_id if last_id is None else last_id
+        opened = Event(id=begins, topic=Topic.STREAM, type="opened", at=datetime.now(UTC))
+        return EventStream(opened, services.events.subscribe(_topics(topics), last_id))
 
     return routes
 
@@ -96,10 +100,14 @@ def _topics(text: str | None) -> list[Topic]:
 
 
 class EventStream(Response):
-    """Server-sent events; ends when the core closes or the client leaves."""
+    """Server-sent events; ends when the core closes or the client leaves.
 
-    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+    It begins with `opened`: whoever reads the state after it misses nothing.
+    """
+
+    def __init__(self, opened: Event, events: AsyncGenerator[Event, None]) -> None:
         super().__init__(media_type="text/event-stream")
+        self._opened = opened
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,9 +119,11 @@ class EventStream(Response):
     async def _send_all(self, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        # The first bytes tell the client that the stream is open before anything has happened.
-        await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
+        await send({"type": "http.response.body", "body": _encode(self._opened), "more_body": True})
         async for event in self._events:
-            data = f"id: {event.id}\nevent: {event.topic}\ndata: {event.model_dump_json()}\n\n"
-            await send({"type": "http.response.body", "body": data.encode(), "more_body": True})
+            await send({"type": "http.response.body", "body": _encode(event), "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+def _encode(event: Event) -> bytes:
+    return f"id: {event.id}\nevent: {event.topic}\ndata: {event.model_dump_json()}\n\n".encode()

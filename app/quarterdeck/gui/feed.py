@@ -63,7 +63,7 @@ class Feed:
         delay = FIRST_DELAY
         while True:
             try:
-                await self._read(resume=False)
+                await self._read()
             except AppError as error:
                 self._report(error)
                 _log.info("core lost: %s", error.sentence)
@@ -74,22 +74,20 @@ class Feed:
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
 
-    async def _read(self, *, resume: bool) -> None:
+    async def _read(self) -> None:
         """Follow streams until one ends by itself; streams given up for other topics are resumed by id."""
+        resumed = False
         while True:
             self._reopen.clear()
             queue: asyncio.Queue[Event | None] = asyncio.Queue()
             reader = spawn(self._receive(queue), name="event reader")
             reopen = spawn(self._wait_reopen(queue), name="event reopen")
             try:
-                if not resume:
-                    await self._refetch()
-                    self._report(True)
                 while (event := await queue.get()) is not None:
-                    await self._take(event)
+                    await self._take(event, resumed=resumed)
                 if not self._reopen.is_set():
                     return await reader
-                resume = True
+                resumed = True
             finally:
                 await _end(reader, reopen)
 
@@ -107,16 +105,22 @@ class Feed:
         await self._reopen.wait()
         queue.put_nowait(None)
 
-    async def _take(self, event: Event) -> None:
+    async def _take(self, event: Event, *, resumed: bool) -> None:
         self._last_id = max(event.id, self._last_id or 0)
         if event.topic.value == "stream":
-            if event.type == "reset":
-                await self._refetch()
+            await self._take_state(event.type, resumed=resumed)
             return
         try:
             self._apply(event)
         except (ValueError, KeyError):
             _log.exception("event %s %s/%s cannot be read", event.id, event.topic, event.type)
+
+    async def _take_state(self, kind: str, *, resumed: bool) -> None:
+        """Read the state where events alone do not give it: on a new stream, and after a gap."""
+        if kind == "reset" or (kind == "opened" and not resumed):
+            await self._refetch()
+        if kind == "opened" and not resumed:
+            self._report(True)
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:

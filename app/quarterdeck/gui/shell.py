@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtGui import QGuiApplication, QSessionManager
@@ -179,9 +179,17 @@ class Shell(QObject):
     def _make_page(self, key: str) -> QWidget:
         started = time.perf_counter()
         kind = load_page(key)
-        page: QWidget = kind(self.store, self.commands, self.window.memory) if key == "models" else kind(self.store)
+        page: Any = kind(self.store, self.commands, self.window.memory) if key == "models" else kind(self.store)
+        if key == "backends":
+            page.logs_wanted.connect(self._on_logs_wanted)
         _log.debug("page %s made in %.0f ms", key, (time.perf_counter() - started) * 1000)
-        return page
+        return cast("QWidget", page)
+
+    @Slot(str)
+    def _on_logs_wanted(self, source: str) -> None:
+        self.window.go("logs")
+        page: Any = self.window.made_page("logs")
+        page.show_source(source)
 
     @Slot()
     def _on_settings(self) -> None:

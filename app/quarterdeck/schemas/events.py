@@ -32,7 +32,8 @@ class Event(BaseModel):
     model: `changed` (a ModelView), `removed` ({name}) · attempt: `started`, `finished` (an AttemptView) ·
     backend: `changed` (a BackendView) · request: `finished` (a RequestView) · setting: `changed` (a SettingView) ·
     issue: `raised` (an IssueView), `cleared` ({code}) · gpu: `sample` (a HardwareSample) ·
-    log: `lines` ({source, lines: [LogLine]}) · stream: `reset` (events were missed: read the state anew).
+    log: `lines` ({source, lines: [LogLine]}) · stream: `opened` (listening; its id is where the
+    stream begins), `reset` (events were missed: read the state anew).
     """
 
     id: int

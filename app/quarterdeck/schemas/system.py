@@ -54,8 +54,8 @@ class SettingView(BaseModel):
     label: str
     restart: bool
     choices: list[str] | None = None
-    minimum: int | None = None
-    maximum: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 class RequestView(BaseModel):

@@ -92,6 +92,11 @@ class EventLog:
         weakref.finalize(stream, self._unsubscribe, subscriber).atexit = False
         return stream
 
+    @property
+    def last_id(self) -> int:
+        """The id of the newest event."""
+        return self._last
+
     def watched(self, topic: Topic) -> bool:
         """Whether anybody listens to `topic`, so that making its events is worth the work."""
         return topic in self._watched

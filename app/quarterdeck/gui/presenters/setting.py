@@ -84,9 +84,9 @@ def _number(view: SettingView, typed: str) -> int | float:
 
 def _range(view: SettingView) -> str:
     if view.minimum is not None and view.maximum is not None:
-        return f"Choose a number from {view.minimum} to {view.maximum}."
+        return f"Choose a number from {as_text(view.minimum)} to {as_text(view.maximum)}."
     if view.minimum is not None:
-        return f"Choose {view.minimum} or more."
+        return f"Choose {as_text(view.minimum)} or more."
     if view.maximum is not None:
-        return f"Choose {view.maximum} or less."
+        return f"Choose {as_text(view.maximum)} or less."
     return "Write it in digits."
