@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from quarterdeck import __version__
 from quarterdeck.errors import AppError
-from quarterdeck.settings import Loaded, load_settings
+from quarterdeck.settings import Folders, Loaded, load_settings
 
 if TYPE_CHECKING:
     from quarterdeck.core import Core, CoreThread
@@ -159,17 +159,11 @@ def _tell_recovered(recovered: Sequence[object]) -> None:
 
 
 def _app(arguments: argparse.Namespace) -> int:
-    from quarterdeck.client.connection import token_for
-    from quarterdeck.client.discovery import find_core
     from quarterdeck.gui.app import run_app
 
     loaded = load_settings(arguments.data_dir)
     _keep_early_log()
-    url, token = arguments.url, None
-    if url is not None:
-        token = token_for(arguments.token, loaded.folders)
-    elif running := find_core(loaded.folders):
-        url, token = running.control_url, running.token
+    url, token = _other_core(arguments, loaded.folders)
     return run_app(
         folders=loaded.folders,
         settings=loaded.settings,
@@ -178,6 +172,20 @@ def _app(arguments: argparse.Namespace) -> int:
         token=token,
         minimized=arguments.minimized,
     )
+
+
+def _other_core(arguments: argparse.Namespace, places: Folders) -> tuple[str | None, str | None]:
+    """Address and token of the core the window shall attach to, or nothing; cheap, because the first frame waits."""
+    if arguments.url is not None:
+        from quarterdeck.client.connection import token_for
+
+        return arguments.url, token_for(arguments.token, places)
+    if not places.lock_file.exists():
+        return None, None
+    from quarterdeck.client.discovery import find_core
+
+    running = find_core(places)
+    return (running.control_url, running.token) if running else (None, None)
 
 
 def _keep_early_log() -> None:
