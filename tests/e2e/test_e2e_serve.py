@@ -63,6 +63,15 @@ def test_a_stream_that_is_cut_by_the_end_says_so(data: Path) -> None:
         assert serve.wait() == 0
 
 
+def test_streams_in_a_row_all_arrive(data: Path) -> None:
+    chat = {"model": STARTER, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2, "stream": True}
+    with serving(data) as serve:
+        answers = [serve.http.post("/v1/chat/completions", json=chat) for _ in range(60)]
+        assert [answer.status_code for answer in answers] == [200] * 60
+        assert all(answer.text.endswith("data: [DONE]\n\n") for answer in answers)
+        assert serve.terminate() == 0
+
+
 def test_a_client_that_leaves_frees_the_engine(data: Path) -> None:
     with serving(data) as serve:
         with serve.chat_stream() as lines:

@@ -33,16 +33,18 @@ class OpenAIProxy:
         self._requests = requests
         self._keep_alive = keep_alive
         self._http: aiohttp.ClientSession | None = None
+        self._streams: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         # llama.cpp closes idle connections after 5 s; ours end first, so that no request meets a closing one.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_SECONDS)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-        self._http = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+        self._http = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_SECONDS))
+        # After a stream llama.cpp closes the connection without a word; a further request on it would be lost.
+        self._streams = _session(aiohttp.TCPConnector(limit=0, force_close=True))
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.close()
+        for session in (self._http, self._streams):
+            if session is not None:
+                await session.close()
 
     def routes(self) -> list[Route]:
         return [
@@ -63,6 +65,7 @@ class OpenAIProxy:
 
     async def _forward(self, request: Request) -> ASGIApp:
         assert self._http is not None
+        assert self._streams is not None
         try:
             body = await _read_body(request)
             fields = _parse(body)
@@ -83,8 +86,20 @@ class OpenAIProxy:
             route=outgoing.route, stream=outgoing.stream,
         )  # fmt: skip
         return Forward(
-            outgoing, scheduler=self._scheduler, http=self._http, record=record, keep_alive=self._keep_alive()
+            outgoing,
+            scheduler=self._scheduler,
+            http=self._streams if outgoing.stream else self._http,
+            record=record,
+            keep_alive=self._keep_alive(),
         )
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    """A session that asks the engine for what the client asked for: nothing is added, and nothing is unpacked."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+    return aiohttp.ClientSession(
+        connector=connector, timeout=timeout, auto_decompress=False, skip_auto_headers=("Accept-Encoding",)
+    )
 
 
 def _model_item(view: ModelView) -> dict[str, Any]:
