@@ -30,7 +30,7 @@ def told(store: Store) -> list[str]:
     """Everything that toasts said, and the actions they offered."""
     words: list[str] = []
     store.toast.connect(lambda text, _kind: words.append(text))
-    store.offer.connect(lambda text, verb, _action: words.append(f"{text} [{verb}]"))
+    store.offer.connect(lambda text, verb, _action, _kind: words.append(f"{text} [{verb}]"))
     return words
 
 

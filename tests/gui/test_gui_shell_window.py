@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from fake_core import FakeCore
-from PySide6.QtCore import QSettings, Qt
-from PySide6.QtGui import QAction, QGuiApplication, QShortcut
+from PySide6.QtCore import QCoreApplication, QEvent, QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
+from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent, QGuiApplication, QShortcut
 from PySide6.QtWidgets import QAbstractButton, QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -21,6 +21,8 @@ from quarterdeck.gui.store import Store
 from quarterdeck.gui.widgets.sidebar import PLACES
 from quarterdeck.gui.window import MainWindow, load_page
 from quarterdeck.schemas.system import IssueView
+
+NO_KEYS = Qt.KeyboardModifier.NoModifier
 
 
 class Page(QWidget):
@@ -194,14 +196,33 @@ def test_a_lost_core_is_said_until_it_is_back(full: MainWindow, core: FakeCore, 
     assert full.sidebar.state == "Ready, no model loaded"
 
 
+def test_dropped_model_files_are_announced_once_there_are_pages(window: MainWindow, qtbot: QtBot) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(name) for name in ("/data/a.gguf", "/data/readme.txt")])
+    drop = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, NO_KEYS)
+    enter = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, NO_KEYS)
+    window.dragEnterEvent(enter)
+    assert not window.filled
+    assert not enter.isAccepted()
+    window.fill(Page)
+    window.dragEnterEvent(enter)
+    assert enter.isAccepted()
+    with qtbot.waitSignal(window.files_dropped) as dropped:
+        window.dropEvent(drop)
+    assert dropped.args == [[Path("/data/a.gguf")]]
+
+
 def test_toasts_are_few_and_can_undo(window: MainWindow, qtbot: QtBot) -> None:
     done: list[int] = []
     for number in range(5):
         window.toasts.show_toast(f"message {number}", "info")
     window.toasts.show_toast("message 4", "info")
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     assert [toast.text for toast in window.toasts.toasts()] == ["message 2", "message 3", "message 4"]
     window.toasts.offer("Unloaded qwen3-8b.", "Load again", lambda: done.append(1))
     button = next(b for b in window.toasts.findChildren(QPushButton) if b.text() == "Load again")
+    label = next(one for one in button.parentWidget().findChildren(QLabel) if one.text())
+    assert label.geometry().right() < button.geometry().left()
     button.click()
     assert done == [1]
 

@@ -141,7 +141,7 @@ class Commands(QObject):
             self._tell(f"Loading {name} was cancelled", "info")
             return
         words = f"{name} could not be loaded. {error.sentence}"
-        self._offer(words, "Details", lambda: self.details_wanted.emit(name))
+        self._offer(words, "Details", lambda: self.details_wanted.emit(name), "error")
 
     async def _unload(self, name: str) -> bool:
         try:
@@ -239,8 +239,8 @@ class Commands(QObject):
     def _tell(self, words: str, kind: str = "ok") -> None:
         self._store.toast.emit(words, kind)
 
-    def _offer(self, words: str, verb: str, action: Callable[[], object]) -> None:
-        self._store.offer.emit(words, verb, action)
+    def _offer(self, words: str, verb: str, action: Callable[[], object], kind: str = "ok") -> None:
+        self._store.offer.emit(words, verb, action, kind)
 
 
 def _removal(model: ModelView) -> str:

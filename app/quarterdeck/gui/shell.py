@@ -28,6 +28,8 @@ from quarterdeck.gui.window import load_page
 from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quarterdeck.gui.app import CoreHandle, CoreSource
     from quarterdeck.gui.desktop.single_instance import SingleInstance
     from quarterdeck.gui.window import MainWindow
@@ -124,6 +126,8 @@ class Shell(QObject):
         self.window.activity_changed.connect(self.store.set_visible)
         self.window.activity_changed.connect(self.tray.window_shown)
         self.window.sidebar.address_wanted.connect(self.notices.copy_address)
+        self.window.files_dropped.connect(self._on_files_dropped)
+        self.commands.details_wanted.connect(self._on_details_wanted)
         self.store.set_visible(self.window.isVisible())
         self.tray.window_shown(self.window.isVisible())
         self._instance.raise_requested.connect(self.window.bring_to_front)
@@ -190,6 +194,19 @@ class Shell(QObject):
         self.window.go("logs")
         page: Any = self.window.made_page("logs")
         page.show_source(source)
+
+    @Slot(list)
+    def _on_files_dropped(self, files: list[Path]) -> None:
+        self.window.go("models")
+        page: Any = self.window.made_page("models")
+        page.add_files(files)
+
+    @Slot(str)
+    def _on_details_wanted(self, name: str) -> None:
+        self.window.bring_to_front()
+        self.window.go("models")
+        page: Any = self.window.made_page("models")
+        page.show_history(name)
 
     @Slot()
     def _on_settings(self) -> None:

@@ -32,8 +32,8 @@ class Store(QObject):
     """The state every page shows, with a signal for each change of it.
 
     `owns_core` says whether the core ends with this window. `connection_failed(AppError)` follows each failed attempt
-    to reach it. `toast(text, kind)` has the kinds ok, info, warn and error; `offer(text, verb, action)` is a toast
-    with a button.
+    to reach it. `toast(text, kind)` has the kinds ok, info, warn and error; `offer(text, verb, action, kind)` is a
+    toast with a button.
     """
 
     models_reset = Signal()
@@ -50,7 +50,7 @@ class Store(QObject):
     connection_changed = Signal(bool)
     connection_failed = Signal(object)
     toast = Signal(str, str)
-    offer = Signal(str, str, object)
+    offer = Signal(str, str, object, str)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)

@@ -10,6 +10,8 @@ from PySide6.QtCore import QEvent, QSettings, QSize, Qt, Signal, Slot
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
     QGuiApplication,
     QHideEvent,
     QKeySequence,
@@ -19,6 +21,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
+from quarterdeck.gui.dropping import dropped_files
 from quarterdeck.gui.widgets.banner import BannerArea
 from quarterdeck.gui.widgets.notice import Notice
 from quarterdeck.gui.widgets.sidebar import PLACES, Sidebar
@@ -41,6 +44,7 @@ class MainWindow(QMainWindow):
     close_wanted = Signal()
     quit_wanted = Signal()
     activity_changed = Signal(bool)
+    files_dropped = Signal(list)
 
     def __init__(self, memory: QSettings) -> None:
         super().__init__()
@@ -52,6 +56,7 @@ class MainWindow(QMainWindow):
         self._painted = False
         self.setWindowTitle("Quarterdeck")
         self.setMinimumSize(SMALLEST)
+        self.setAcceptDrops(True)
         self.sidebar = Sidebar()
         self.banners = BannerArea()
         self._stack = QStackedWidget()
@@ -151,6 +156,14 @@ class MainWindow(QMainWindow):
         """Write size and place for the next start."""
         self.memory.setValue("geometry", self.saveGeometry())
         self.memory.sync()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if self.filled and dropped_files(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        self.files_dropped.emit(dropped_files(event))
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if self.closing:

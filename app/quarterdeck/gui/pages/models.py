@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QLabel, QSplitter, QStackedWidget, QV
 from quarterdeck.gui.details.panel import HISTORY, OVERVIEW, DetailsPanel
 from quarterdeck.gui.dialogs.add_model import FILE_FILTER, AddModelDialog
 from quarterdeck.gui.dialogs.ask import answer
+from quarterdeck.gui.dropping import dropped_files
 from quarterdeck.gui.models.model_list import ModelFilter, ModelList
 from quarterdeck.gui.presenters.card import Verb
 from quarterdeck.gui.presenters.filters import Filters
@@ -66,6 +67,11 @@ class ModelsPage(QWidget):
         self.panel.setVisible(bool(self.panel.name))
         self._adapt()
 
+    @Slot(str)
+    def show_history(self, name: str) -> None:
+        """Open the details of a model at its load attempts."""
+        self.show_details(name, HISTORY)
+
     def add_files(self, paths: Sequence[Path]) -> None:
         """Add model files, one after the other, each with its name to confirm."""
         spawn(self._add_all(list(paths)), name="add models")
@@ -106,7 +112,6 @@ class ModelsPage(QWidget):
             self._created(card)
         self.empty.chosen.connect(self._empty_chosen)
         self.panel.closed.connect(self.close_details)
-        self._commands.details_wanted.connect(self._show_history)
         self._store.connection_changed.connect(self._show_state)
         self._store.models_reset.connect(self._show_state)
         self._store.model_removed.connect(self._removed)
@@ -177,7 +182,7 @@ class ModelsPage(QWidget):
     def _created(self, card: ModelCard) -> None:
         card.primary.connect(self._primary)
         card.details.connect(self._show_overview)
-        card.history.connect(self._show_history)
+        card.history.connect(self.show_history)
         card.chosen.connect(self._menu)
 
     @Slot(str, str)
@@ -187,10 +192,6 @@ class ModelsPage(QWidget):
     @Slot(str)
     def _show_overview(self, name: str) -> None:
         self.show_details(name, None if self.panel.isVisible() else OVERVIEW)
-
-    @Slot(str)
-    def _show_history(self, name: str) -> None:
-        self.show_details(name, HISTORY)
 
     @Slot(str, str)
     def _menu(self, name: str, key: str) -> None:
@@ -234,17 +235,11 @@ class ModelsPage(QWidget):
         self._adapt()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if _files(event):
+        if dropped_files(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        files = _files(event)
+        files = dropped_files(event)
         if files:
             event.acceptProposedAction()
             self.add_files(files)
-
-
-def _files(event: QDropEvent) -> list[Path]:
-    """The local files of a drop that look like models, or all of them when none does: the core says what is wrong."""
-    paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-    return [path for path in paths if path.suffix.lower() == ".gguf"] or paths

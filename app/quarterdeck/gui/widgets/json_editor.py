@@ -120,8 +120,7 @@ class JsonEditor(QPlainTextEdit):
             super().keyPressEvent(event)
 
     def _insert_pair(self, cursor: QTextCursor, opening: str) -> None:
-        selected = cursor.selectedText()
-        cursor.insertText(opening + selected + _PAIRS[opening])
+        cursor.insertText(opening + _PAIRS[opening])
         cursor.movePosition(QTextCursor.MoveOperation.Left)
         self.setTextCursor(cursor)
 

@@ -164,6 +164,9 @@ class ModelCard(QFrame):
             self.button.style().unpolish(self.button)
             self.button.style().polish(self.button)
         self.button.setText(state.primary.label)
+        if verb is None and self.button.hasFocus():
+            # Else the keyboard would wander off to another widget.
+            self.setFocus(Qt.FocusReason.OtherFocusReason)
         self.button.setEnabled(verb is not None)
         self.button.setToolTip(state.primary.reason)
         self.button.setAccessibleName(f"{state.primary.label} {state.name}")

@@ -50,6 +50,9 @@ class Toast(QFrame):
         button = QPushButton(words)
         button.clicked.connect(lambda: (action(), self.leave()))
         self._row.insertWidget(self._row.count() - 1, button)
+        # Made visible at once, so that the area above makes room for it.
+        button.show()
+        self.updateGeometry()
 
     @Slot()
     def leave(self) -> None:
@@ -88,13 +91,14 @@ class ToastArea(QWidget):
         self.hide()
 
     def show_toast(self, text: str, kind: str = "info") -> Toast:
+        before = self.toasts()
+        # The same words twice say nothing new.
+        others = [old for old in before if old.text != text]
+        for old in before:
+            if old.text == text or old in others[: max(0, len(others) + 1 - MOST)]:
+                old.leave()
         toast = Toast(text, kind, self)
         toast.destroyed.connect(self._settle)
-        # The same words twice say nothing new.
-        others = [old for old in self.toasts() if old.text != text]
-        for old in self.toasts():
-            if old.text == text or old in others[: len(others) + 1 - MOST]:
-                old.leave()
         self._column.addWidget(toast)
         toast.show()
         self.show()
@@ -103,9 +107,9 @@ class ToastArea(QWidget):
         QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(toast, text))
         return toast
 
-    def offer(self, text: str, verb: str, action: Callable[[], object]) -> None:
+    def offer(self, text: str, verb: str, action: Callable[[], object], kind: str = "ok") -> None:
         """A toast whose button does something, such as undoing."""
-        self.show_toast(text, "ok").add_button(verb, action)
+        self.show_toast(text, kind).add_button(verb, action)
         self._settle()
 
     def toasts(self) -> list[Toast]:
@@ -121,6 +125,7 @@ class ToastArea(QWidget):
         if not self.toasts():
             self.hide()
             return
+        self._column.invalidate()
         self._column.activate()
         size = self.sizeHint()
         width = min(size.width(), self._over.width() - 32)
