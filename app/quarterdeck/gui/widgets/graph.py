@@ -108,7 +108,7 @@ class Graph(QWidget):
         for side in ("left", "bottom"):
             self._item.getAxis(side).setStyle(tickFont=small, tickLength=0, maxTickLevel=0, hideOverlappingLabels=False)
         self._item.getAxis("bottom").setStyle(tickTextOffset=BOTTOM_GAP)
-        self._item.getAxis("left").setWidth(QFontMetrics(small).horizontalAdvance("100 GiB") + 6)
+        self._item.getAxis("left").setWidth(QFontMetrics(small).horizontalAdvance("99.9 GiB") + 6)
         self._item.layout.setContentsMargins(0, line // 2, self.fontMetrics().horizontalAdvance("now") // 2, 0)
         self._curve = self._item.plot([], [], connect="finite")
         self._limit = pg.InfiniteLine(angle=0)
