@@ -71,8 +71,10 @@ def _menu(tray: Tray) -> list[str]:
 
 def test_the_menu_of_an_idle_app(tray: Tray, desktop: SimpleNamespace) -> None:
     assert _menu(tray) == [
-        "Show Quarterdeck", "Clients use http://127.0.0.1:8100/v1", "Restart llama.cpp (built in)", "Quit",
+        "Show Quarterdeck", "Clients use http://127.0.0.1:8100/v1", "Unload all",
+        "Restart llama.cpp (built in)", "Quit",
     ]  # fmt: skip
+    assert not tray.unload_all.isEnabled()
     assert "No model is loaded" in desktop.icon.toolTip()
     assert "GPU memory 9.0 GiB of 24.0 GiB" in desktop.icon.toolTip()
 
@@ -93,10 +95,11 @@ def test_a_load_shows_its_progress_and_can_be_cancelled(tray: Tray, core: FakeCo
 def test_loaded_models_can_be_unloaded_one_by_one_or_all(tray: Tray, core: FakeCore, qtbot: QtBot) -> None:
     core.change("qwen3-8b", phase="loaded", loaded=True)
     qtbot.waitUntil(lambda: "Unload qwen3-8b" in _menu(tray))
-    assert "Unload all" not in _menu(tray)
     assert "Quit (unload 1 model)" in _menu(tray)
+    with qtbot.waitSignal(tray.unload_all_wanted):
+        tray.unload_all.trigger()
     core.change("mistral-7b", phase="loaded", loaded=True)
-    qtbot.waitUntil(lambda: "Unload all" in _menu(tray))
+    qtbot.waitUntil(lambda: "Unload mistral-7b" in _menu(tray))
     core.change("qwen3-8b", phase="unloaded", loaded=False)
     qtbot.waitUntil(lambda: "Unload qwen3-8b" not in _menu(tray))
 

@@ -108,7 +108,7 @@ class Tray(QObject):
         self._cancels.show(tuple(Line(line.key, f"Cancel loading {line.key}") for line in state.loading))
         self._loaded.show(state.loaded)
         self._backends.show(state.backends)
-        self.unload_all.setVisible(len(state.loaded) > 1)
+        self.unload_all.setEnabled(bool(state.loaded))
         self._show_state()
 
     def _show_state(self) -> None:
@@ -124,6 +124,7 @@ class Tray(QObject):
         self._cancels = _Section(self.menu, self.cancel_wanted.emit)
         self._loaded = _Section(self.menu, self.unload_wanted.emit)
         self.unload_all = self._action("Unload all", self.unload_all_wanted.emit)
+        self.unload_all.setEnabled(False)
         self._backends = _Section(self.menu, self.restart_wanted.emit)
         self.menu.addSeparator()
         self.quit = self._action("Quit", self.quit_wanted.emit)
