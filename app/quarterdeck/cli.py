@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from quarterdeck import __version__
 from quarterdeck.errors import AppError
-from quarterdeck.settings import Folders, Loaded, load_settings
+from quarterdeck.settings import Folders, Settings, folders, load_settings
 
 if TYPE_CHECKING:
     from quarterdeck.core import Core, CoreThread
@@ -161,17 +161,25 @@ def _tell_recovered(recovered: Sequence[object]) -> None:
 def _app(arguments: argparse.Namespace) -> int:
     from quarterdeck.gui.app import run_app
 
-    loaded = load_settings(arguments.data_dir)
+    places = folders(arguments.data_dir)
     _keep_early_log()
-    url, token = _other_core(arguments, loaded.folders)
+    url, token = _other_core(arguments, places)
     return run_app(
-        folders=loaded.folders,
-        settings=loaded.settings,
-        start_core=None if url else lambda: _core_for_window(loaded),
+        folders=places,
+        settings=_settings_for_window(arguments),
+        start_core=None if url else lambda: _core_for_window(arguments),
         url=url,
         token=token,
         minimized=arguments.minimized,
     )
+
+
+def _settings_for_window(arguments: argparse.Namespace) -> Settings:
+    """The settings, or the defaults where they cannot be read: the window opens and shows the core's own error."""
+    try:
+        return load_settings(arguments.data_dir).settings
+    except AppError:
+        return Settings()
 
 
 def _other_core(arguments: argparse.Namespace, places: Folders) -> tuple[str | None, str | None]:
@@ -195,10 +203,10 @@ def _keep_early_log() -> None:
     root.addHandler(MemoryHandler(1000, flushLevel=logging.CRITICAL + 1))
 
 
-def _core_for_window(loaded: Loaded) -> CoreThread:
+def _core_for_window(arguments: argparse.Namespace) -> CoreThread:
     from quarterdeck.core import CoreThread
 
-    return CoreThread(loaded, public=True, on_recovered=_tell_recovered).start()
+    return CoreThread(load_settings(arguments.data_dir), public=True, on_recovered=_tell_recovered).start()
 
 
 def _desktop_entry(arguments: argparse.Namespace) -> int:

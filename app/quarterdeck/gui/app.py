@@ -55,10 +55,10 @@ def run_app(
 
     The core is either started by `start_core` (blocking, in a thread, may raise AppError) or runs already at `url`.
     """
+    termination = Termination()
     instance = SingleInstance(folders.data)
     if not instance.acquire():
         return _raise_other(instance)
-    termination = Termination()
     app = _application()
     theme.install(app, settings.theme)
     window = MainWindow(QSettings(str(folders.data / "window.ini"), QSettings.Format.IniFormat))
