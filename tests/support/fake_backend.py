@@ -27,6 +27,7 @@ class Act(Enum):
     OK = auto()
     WAIT = auto()  # until `let_go`
     CRASH = auto()
+    WAIT_AND_CRASH = auto()
     OUT_OF_MEMORY = auto()
     TIME_OUT = auto()
 
@@ -104,6 +105,9 @@ class FakeBackend:
         match act:
             case Act.WAIT:
                 await self._gate(model).wait()
+            case Act.WAIT_AND_CRASH:
+                await self._gate(model).wait()
+                raise EngineFailed(SEGFAULT, ["about to fall over"])
             case Act.CRASH:
                 self.log.add(["about to fall over"])
                 raise EngineFailed(SEGFAULT, ["about to fall over"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,10 @@ from quarterdeck.tasks import spawn
 
 KEEP_ALIVE = b": the model is loading\n\n"
 EVENT_STREAM = "text/event-stream"
+_STREAM_TYPE = EVENT_STREAM.encode()
+
+# A larger body is handed over in parts, so that other requests are served meanwhile.
+SENT_AT_ONCE = 256 * 1024
 
 # Headers that belong to one connection, and those that the engine sets for itself.
 _NOT_PASSED_ON = frozenset(
@@ -59,6 +64,8 @@ class Forward:
         self._record = record
         self._keep_alive = keep_alive
         self._started = False
+        self._is_stream = False
+        self._open_event = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         completed = False
@@ -75,7 +82,8 @@ class Forward:
         except AppError as error:
             self._record.failed(error.status, error.sentence)
             if self._started:
-                await send({"type": "http.response.body", "body": error_event(error)})
+                end = b"\n\n" if self._open_event else b""
+                await send({"type": "http.response.body", "body": end + error_event(error)})
             else:
                 await error_response(error)(scope, receive, send)
 
@@ -94,7 +102,7 @@ class Forward:
 
     async def _comment(self, send: Send) -> None:
         if not self._started:
-            headers = [(b"content-type", EVENT_STREAM.encode()), (b"cache-control", b"no-cache"), *self._own_headers()]
+            headers = [(b"content-type", _STREAM_TYPE), (b"cache-control", b"no-cache"), *self._own_headers()]
             await self._start(send, 200, headers)
         await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
 
@@ -102,7 +110,7 @@ class Forward:
         headers = {"content-type": self._out.content_type, "accept": EVENT_STREAM if self._out.stream else "*/*"}
         url = instance.base_url + self._out.path
         try:
-            async with self._http.post(url, data=self._out.body, headers=headers) as answer:
+            async with self._http.post(url, data=self._body(), headers=headers, allow_redirects=False) as answer:
                 self._record.status = answer.status
                 if self._started and answer.status != 200:
                     raise _refused_in_stream(answer.status, await answer.text())
@@ -110,29 +118,26 @@ class Forward:
                     await self._start(send, answer.status, [*_passed_on(answer.headers), *self._own_headers()])
                 await self._pump(answer, send)
         except (aiohttp.ClientError, TimeoutError, ConnectionResetError) as error:
-            await self._engine_lost(error)
+            failure = _engine_lost(self._out.model, error)
+            if self._started and not self._is_stream:
+                # A plain answer that breaks off cannot be mended; left incomplete, its connection is closed.
+                self._record.failed(failure.status, failure.sentence)
+                return
+            raise failure from error
         await send({"type": "http.response.body", "body": b""})
+
+    def _body(self) -> bytes | io.BytesIO:
+        return self._out.body if len(self._out.body) <= SENT_AT_ONCE else io.BytesIO(self._out.body)
 
     async def _pump(self, answer: aiohttp.ClientResponse, send: Send) -> None:
         async for chunk in answer.content.iter_any():
             self._record.saw(chunk)
+            self._open_event = not chunk.endswith((b"\n\n", b"\r\n\r\n"))
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-    async def _engine_lost(self, error: Exception) -> None:
-        failure = AppError(
-            "engine_lost",
-            f"The engine of “{self._out.model}” stopped answering ({type(error).__name__}).",
-            "Send the request again: the model is loaded anew. The log of its backend says what happened.",
-            status=502,
-        )
-        if self._started and not self._out.stream:
-            # A plain answer that breaks off cannot be mended; closing the connection tells the client.
-            self._record.failed(502, failure.sentence)
-            raise ConnectionResetError(failure.sentence) from error
-        raise failure from error
 
     async def _start(self, send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._started = True
+        self._is_stream = any(name == b"content-type" and value.startswith(_STREAM_TYPE) for name, value in headers)
         await send({"type": "http.response.start", "status": status, "headers": headers})
 
     def _own_headers(self) -> list[tuple[bytes, bytes]]:
@@ -148,6 +153,15 @@ def _passed_on(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
         for name, value in headers.items()
         if name.lower() not in _NOT_PASSED_ON
     ]
+
+
+def _engine_lost(model: str, error: Exception) -> AppError:
+    return AppError(
+        "engine_lost",
+        f"The engine of “{model}” stopped answering ({type(error).__name__}).",
+        "Send the request again: the model is loaded anew. The log of its backend says what happened.",
+        status=502,
+    )
 
 
 def _refused_in_stream(status: int, text: str) -> AppError:

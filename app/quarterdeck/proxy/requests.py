@@ -15,7 +15,7 @@ KEPT_REQUESTS = 500
 _TAIL_BYTES = 4096
 _TOKENS = re.compile(rb'"completion_tokens":\s*(\d+)')
 _PER_SECOND = re.compile(rb'"predicted_per_second":\s*([\d.]+)')
-_CONTENT = (b'"content":"', b'"text":"')
+_FIRST_TEXT = re.compile(rb'"(?:content|text|reasoning_content|arguments)":\s*"[^"]')
 
 
 class RequestRecord:
@@ -37,7 +37,7 @@ class RequestRecord:
 
     def saw(self, chunk: bytes) -> None:
         """Look at bytes on their way: the first text is the first token, the end holds the counts."""
-        if self._first is None and (not self._stream or any(mark in chunk for mark in _CONTENT)):
+        if self._first is None and (not self._stream or _FIRST_TEXT.search(chunk)):
             self._first = time.perf_counter()
         self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
 

@@ -1,0 +1,90 @@
+"""A whole core on its own thread whose engine is scripted; the proxy forwards to an address of the test."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fake_backend import FakeBackend
+from gguf_writer import CHAT_FACTS, gguf_bytes
+from running_core import RunningCore
+
+from quarterdeck.backends.base import Backend
+from quarterdeck.backends.logs import LogBook
+from quarterdeck.core import Core, CoreThread
+from quarterdeck.settings import Loaded, load_settings
+
+NOTHING_LISTENS = "http://127.0.0.1:9"
+
+
+class _Core(Core):
+    def __init__(self, loaded: Loaded, engine_url: str) -> None:
+        super().__init__(loaded)
+        self._engine_url = engine_url
+
+    def _make_backends(self) -> dict[str, Backend]:
+        self.logs["embedded"] = log = LogBook("embedded", self._files, self._relay.lines)
+        self.backend = FakeBackend(log, self._engine_url)
+        return {"embedded": self.backend}
+
+
+class ScriptedCore(RunningCore):
+    """A running core with models that are small files."""
+
+    core: _Core
+
+    def __init__(self, thread: CoreThread, folder: Path) -> None:
+        super().__init__(thread)
+        self.backend = self.core.backend
+        self.folder = folder
+        self._numbers = itertools.count(1)
+
+    @property
+    def public_url(self) -> str:
+        assert self.core.public_url is not None
+        return self.core.public_url
+
+    def model_file(self) -> Path:
+        path = self.folder / f"file-{next(self._numbers)}.gguf"
+        path.write_bytes(gguf_bytes(facts=CHAT_FACTS))
+        return path
+
+    def add(self, name: str | None = None, **fields: Any) -> str:
+        """Register a model of its own file; returns its name."""
+        path = self.model_file()
+        body = {"model_name": name or path.stem, "path": str(path), **fields}
+        answer = self.http.post("/api/models", json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["name"])
+
+    def set_status(self, name: str, status: str, notes: str | None = None) -> None:
+        body = {"compatibility_status": status} | ({} if notes is None else {"compatibility_notes": notes})
+        self.http.patch(f"/api/models/{name}/config", json=body).raise_for_status()
+
+
+@contextlib.contextmanager
+def scripted_core(folder: Path, *, engine_url: str = NOTHING_LISTENS, **settings: Any) -> Iterator[ScriptedCore]:
+    """Start a core with `settings` over `folder`/data; free ports unless one is given."""
+    loaded = load_settings(folder / "data", {"port": 0, "nvml": False, **settings})
+    thread = CoreThread(loaded, public=True)
+    thread.core = _Core(loaded, engine_url)
+    thread.start()
+    running = ScriptedCore(thread, folder)
+    try:
+        yield running
+    finally:
+        running.http.close()
+        thread.stop()
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    """The first true result of `condition`."""
+    deadline = time.monotonic() + 20
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen within 20 s"
+        time.sleep(0.01)
+    return found
