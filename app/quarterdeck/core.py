@@ -41,6 +41,7 @@ from quarterdeck.settings import Folders, Loaded, Settings
 from quarterdeck.storage.database import Database, OpenReport
 from quarterdeck.storage.events import EventLog
 from quarterdeck.storage.failures import from_os
+from quarterdeck.tasks import spawn
 
 OWN_LOG = "quarterdeck"
 NVML_PATIENCE = 3.0
@@ -63,6 +64,7 @@ class Core:
         self.public_url: str | None = None
         self._stack = contextlib.AsyncExitStack()
         self._public: Listener | None = None
+        self._retired: list[asyncio.Task[None]] = []
 
     async def start(self, *, public: bool, strict_port: bool = False) -> None:
         """Start in order; on an error everything that was started is stopped again. Raises AppError.
@@ -212,13 +214,16 @@ class Core:
                 self._issues.raise_issue(
                     IssueView(code=error.code, sentence=error.sentence, hint=error.hint, severity="error")
                 )
+        self._stack.callback(self.folders.lock_file.unlink, missing_ok=True)
         self._write_lock_file()
 
     async def _open_public(self, host: str, port: int) -> None:
         listener = Listener(self._app, bind(host, port))
         await listener.ready()
-        await self._close_public()
-        self._public, self.public_url = listener, listener.url
+        previous, self._public, self.public_url = self._public, listener, listener.url
+        if previous is not None:
+            # Not awaited: the request that wants another port may have come in on the old one.
+            self._retired.append(spawn(previous.stop(), name=f"close {previous.url}"))
         self._issues.clear("port_in_use", "cannot_bind", "not_loopback")
         _log.info("listening on %s", listener.url)
 
@@ -226,6 +231,8 @@ class Core:
         if self._public is not None:
             listener, self._public, self.public_url = self._public, None, None
             await listener.stop()
+        for stopping in self._retired:
+            await stopping
 
     async def _apply(self, new: Settings, changed: set[str]) -> None:
         """Make changed settings true that need no restart. Raises AppError if that is not possible."""
@@ -258,7 +265,6 @@ class Core:
         with _writing(self.folders):
             temporary.write_text(json.dumps(content), encoding="utf-8")
             temporary.replace(path)
-        self._stack.callback(path.unlink, missing_ok=True)
 
 
 def _prepare(folders: Folders) -> str:
@@ -317,13 +323,18 @@ class CoreThread:
         return self
 
     def stop(self) -> None:
-        """Stop in order and join the thread. Raises RuntimeError if it does not end within JOIN_SECONDS."""
+        """Stop in order and join the thread. Raises RuntimeError if it does not end within JOIN_SECONDS.
+
+        Raises also what went wrong while it stopped.
+        """
         if self._loop is not None and self._stopping is not None and not self._loop.is_closed():
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(JOIN_SECONDS)
         if self._thread.is_alive():
             raise RuntimeError("the core thread did not end")
+        if self._error is not None:
+            raise self._error
 
     def _run(self) -> None:
         try:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from quarterdeck import __version__
-from quarterdeck.control import backends, errors, models, orchestrate, system
+from quarterdeck.control import backends, errors, models, openapi, orchestrate, system
 from quarterdeck.control.security import Guard
 from quarterdeck.control.services import Services
 
@@ -24,7 +24,9 @@ def build_app(services: Services, *, token: str, proxy_routes: Sequence[Route]) 
     errors.install(app)
     for room in (models, orchestrate, system, backends):
         app.include_router(room.router(services))
-    app.router.routes.extend([*_health(services), *proxy_routes])
+    others = [*_health(services), *proxy_routes]
+    app.router.routes.extend(others)
+    openapi.describe(app, others)
     cors = CORSMiddleware(
         app,
         allow_origins=services.preferences.current.allowed_origins,
@@ -42,12 +44,15 @@ def build_app(services: Services, *, token: str, proxy_routes: Sequence[Route]) 
 
 def _health(services: Services) -> list[Route]:
     async def health(_request: Request) -> Response:
+        """Whether Quarterdeck is alive, and since when."""
         return JSONResponse({"status": "ok", "uptime_seconds": round(time.monotonic() - services.started_at, 3)})
 
     async def version(_request: Request) -> Response:
+        """The version of Quarterdeck."""
         return JSONResponse({"version": __version__})
 
     async def root(_request: Request) -> Response:
+        """A line of text that says that Quarterdeck is running."""
         return Response("Quarterdeck is running\n", media_type="text/plain")
 
     return [

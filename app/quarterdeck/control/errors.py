@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -11,6 +13,9 @@ from starlette.responses import JSONResponse, Response
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.errors import error_response
 
+_log = logging.getLogger(__name__)
+
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 _HINTS = {404: "See /openapi.json for what there is.", 405: "Use another HTTP method; see /openapi.json."}
 
 
@@ -26,6 +31,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _defect)
 
 
 async def _known(request: Request, error: Exception) -> Response:
@@ -47,9 +53,26 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known = AppError(
-        {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error"),
+        _CODES.get(error.status_code, "http_error"),
         f"{request.method} {request.url.path}: {error.detail}.",
         _HINTS.get(error.status_code, ""),
         status=error.status_code,
     )
-    return render(request.url.path, known)
+    answer = render(request.url.path, known)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    """A defect of ours; uvicorn writes its traceback to the console, this writes it to our log."""
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    known = AppError(
+        "internal_error",
+        f"Quarterdeck made a mistake while answering ({type(error).__name__}).",
+        "Its own log says more; please report it.",
+        status=500,
+    )
+    answer = render(request.url.path, known)
+    # The server drops the connection after a defect; a client that knows does not use it again.
+    answer.headers["connection"] = "close"
+    return answer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -27,12 +29,18 @@ class Preferences:
         self.folders = loaded.folders
         self._sources = dict(loaded.sources)
         self._on_change = on_change
+        self._turn = asyncio.Lock()
 
     def views(self) -> list[SettingView]:
         return [self._view(name, field) for name, field in Settings.model_fields.items()]
 
     async def change(self, values: dict[str, Any]) -> list[SettingView]:
-        """Check, apply and save `values`. Raises AppError and changes nothing when one of them cannot be used."""
+        """Check, save and apply `values`. Raises AppError and changes nothing when one of them cannot be used."""
+        async with self._turn:
+            await self._change(values)
+        return self.views()
+
+    async def _change(self, values: dict[str, Any]) -> None:
         for name in values:
             self._refuse_foreign(name)
         try:
@@ -40,11 +48,15 @@ class Preferences:
         except ValidationError as error:
             raise bad_setting(error, dict.fromkeys(values, "the request")) from None
         changed = {name for name in values if getattr(new, name) != getattr(self.current, name)}
-        await self._on_change(new, changed)
-        _save(self.folders.config_file, {name: getattr(new, name) for name in values})
+        path = self.folders.config_file
+        before = await asyncio.to_thread(_save, path, {name: getattr(new, name) for name in values})
+        try:
+            await self._on_change(new, changed)
+        except AppError:
+            await asyncio.to_thread(_restore, path, before)
+            raise
         self.current = new
         self._sources.update(dict.fromkeys(values, CONFIG_FILE))
-        return self.views()
 
     def _refuse_foreign(self, name: str) -> None:
         source = self._sources.get(name)
@@ -98,19 +110,35 @@ def _limit(limits: dict[str, Any], *names: str) -> float | None:
     return None
 
 
-def _save(path: Path, values: dict[str, Any]) -> None:
-    """Write `values` into config.toml, keeping its comments and order; the file is replaced in one step."""
+def _save(path: Path, values: dict[str, Any]) -> str | None:
+    """Write `values` into config.toml, keeping its comments and order; returns its text before, None if it was new."""
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+        before = path.read_text(encoding="utf-8") if path.exists() else None
+        document = tomlkit.parse(before or "")
         document.update(values)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
-        temporary.replace(path)
-    except (OSError, tomlkit.exceptions.TOMLKitError) as error:
+        _replace(path, tomlkit.dumps(document))
+    except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
         raise AppError(
             "setting_not_saved",
             f"{path} cannot be written: {error}.",
             "Check its permissions and free space.",
             status=507,
         ) from error
+    return before
+
+
+def _restore(path: Path, text: str | None) -> None:
+    """Take back what `_save` did."""
+    with contextlib.suppress(OSError):
+        if text is None:
+            path.unlink()
+        else:
+            _replace(path, text)
+
+
+def _replace(path: Path, text: str) -> None:
+    """In one step, so that a crash leaves the old file or the new one."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

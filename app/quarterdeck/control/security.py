@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import secrets
 import socket
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from quarterdeck.control.errors import render
 from quarterdeck.errors import AppError
 
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 CONTROL_PREFIX = "/api/"
 
 
@@ -23,7 +23,7 @@ def local_token(path: Path) -> str:
     """The token of this data folder, made on the first start; readable by its owner only."""
     try:
         token = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         token = ""
     if len(token) >= 32:
         path.chmod(0o600)
@@ -50,7 +50,7 @@ class Guard:
         self._token = token.encode()
         self._allowed_hosts = allowed_hosts
         self._allowed_origins = allowed_origins
-        self._own_names = {*LOOPBACK_NAMES, socket.gethostname().lower()}
+        self._own_names = {"localhost", socket.gethostname().lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,7 +68,8 @@ class Guard:
 
     def _check_host(self, headers: Headers) -> None:
         name = _host_name(headers.get("host", ""))
-        if name not in self._own_names and name not in (each.lower() for each in self._allowed_hosts()):
+        known = name in self._own_names or _is_loopback(name)
+        if not known and name not in (each.lower() for each in self._allowed_hosts()):
             raise AppError(
                 "forbidden_host",
                 f"Requests for the host name “{name}” are not served.",
@@ -80,7 +81,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is None or origin in self._allowed_origins():
             return
-        if origin != "null" and urlsplit(origin).netloc == headers.get("host"):
+        if _authority(origin) == headers.get("host", "").lower():
             return
         raise AppError(
             "forbidden_origin",
@@ -103,9 +104,24 @@ class Guard:
 
 
 def _host_name(host: str) -> str:
-    if host.startswith("["):
+    if host.startswith("[") and "]" in host:
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _authority(origin: str) -> str | None:
+    """Host and port of a web origin; None for one that has none, such as null."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def _is_preflight(scope: Scope, headers: Headers) -> bool:

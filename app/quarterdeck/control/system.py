@@ -24,6 +24,7 @@ from quarterdeck.schemas.system import RequestView, SettingView, SystemStatus
 
 MIB = 1024 * 1024
 SAMPLE_PATIENCE = 1.0
+LONGEST_ID = 20
 
 
 def router(services: Services) -> APIRouter:
@@ -57,8 +58,7 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/events", response_model=None)
     async def events(request: Request, topics: str | None = None) -> EventStream:
-        given = request.headers.get("last-event-id", "")
-        last_id = int(given) if given.isdigit() else None
+        last_id = _event_id(request.headers.get("last-event-id", ""))
         begins = services.events.last_id if last_id is None else last_id
         opened = Event(id=begins, topic=Topic.STREAM, type="opened", at=datetime.now(UTC))
         return EventStream(opened, services.events.subscribe(_topics(topics), last_id))
@@ -88,6 +88,11 @@ def system_status(services: Services, sample: HardwareSample) -> SystemStatus:
         uptime_seconds=time.monotonic() - services.started_at,
         versions={"quarterdeck": __version__, "python": platform.python_version()},
     )
+
+
+def _event_id(text: str) -> int | None:
+    """The id after which a stream is resumed; None for a text that is no id of ours."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < LONGEST_ID else None
 
 
 def _topics(text: str | None) -> list[Topic]:

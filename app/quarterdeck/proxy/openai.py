@@ -54,16 +54,19 @@ class OpenAIProxy:
         ]
 
     async def _list(self, _request: Request) -> Response:
+        """The models that can be asked for."""
         items = [_model_item(view) for view in self._scheduler.catalog.all()]
         return JSONResponse({"object": "list", "data": items})
 
     async def _one(self, request: Request) -> Response:
+        """One model."""
         try:
             return JSONResponse(_model_item(self._scheduler.catalog.get(request.path_params["id"])))
         except AppError as error:
             return error_response(error)
 
     async def _forward(self, request: Request) -> ASGIApp:
+        """Forwarded to the engine of the model, which is loaded if needed."""
         assert self._http is not None
         assert self._streams is not None
         try:

@@ -97,8 +97,8 @@ class Scheduler:
 
     async def unload(self, name: str | None = None) -> str:
         """Unload the model and return its name. Raises AppError `not_loaded` (409) when it is not loaded."""
-        loaded = self.loaded
-        if loaded is None or (name is not None and loaded.view.name != self.catalog.get(name).name):
+        loaded, wanted = self.loaded, None if name is None else self.catalog.get(name).name
+        if loaded is None or wanted not in (None, loaded.view.name):
             raise AppError(
                 "not_loaded",
                 f"“{name}” is not loaded." if name else "No model is loaded.",
