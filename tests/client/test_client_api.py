@@ -88,7 +88,10 @@ async def test_a_chat_streams_its_chunks(core: ScriptedCore, client: ApiClient) 
     chunks = [chunk async for chunk in client.chat(name, [{"role": "user", "content": "Hello"}], max_tokens=12)]
     text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
     assert text == "I'm hére"
-    assert (await client.requests())[0].completion_tokens == 12
+    async with asyncio.timeout(20):
+        while not (found := [each for each in await client.requests() if each.model == name]):
+            await asyncio.sleep(0.01)
+    assert found[0].completion_tokens == 12
 
 
 async def test_errors_of_a_chat_are_raised(core: ScriptedCore, client: ApiClient, engine: FakeEngine) -> None:
