@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,7 +48,11 @@ def model(core: ScriptedCore) -> str:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    # `serve` logs to the console for as long as its process lives, which is here the whole test run.
+    log = logging.getLogger("quarterdeck")
+    monkeypatch.setattr(log, "handlers", list(log.handlers))
+
     def command(*arguments: str) -> Ended:
         try:
             code = main(arguments)
