@@ -137,9 +137,10 @@ def _own_core(arguments: argparse.Namespace) -> CoreThread:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from quarterdeck import core
+    from quarterdeck.control.own_log import log_to_console
 
     overrides = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
-    core.log_to_console()
+    log_to_console()
     core.run(core.serve(load_settings(arguments.data_dir, overrides), _announce))
     return 0
 

@@ -9,7 +9,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from logging.handlers import MemoryHandler
 from typing import Any
 
 import filelock
@@ -17,9 +16,10 @@ import psutil
 
 from quarterdeck.backends.base import Backend
 from quarterdeck.backends.embedded import EmbeddedBackend
-from quarterdeck.backends.logs import LogBook, LogBookHandler, LogFiles
+from quarterdeck.backends.logs import LogBook, LogFiles
 from quarterdeck.backends.process import stop_leftover
 from quarterdeck.compatibility.journal import Journal, Recovered
+from quarterdeck.control import own_log
 from quarterdeck.control.app import build_app
 from quarterdeck.control.listeners import Listener, bind
 from quarterdeck.control.preferences import Preferences
@@ -124,16 +124,8 @@ class Core:
         self._stack.callback(files.close)
         self.logs = {OWN_LOG: LogBook(OWN_LOG, files, self._relay.lines)}
         self._files = files
-        handler = LogBookHandler(self.logs[OWN_LOG], asyncio.get_running_loop().call_soon_threadsafe)
-        root = logging.getLogger("quarterdeck")
-        root.setLevel(settings.log_level.upper())
-        root.addHandler(handler)
-        self._stack.callback(root.removeHandler, handler)
-        for early in [each for each in root.handlers if isinstance(each, MemoryHandler)]:
-            # What was logged before there was a log file.
-            early.setTarget(handler)
-            early.close()
-            root.removeHandler(early)
+        call = asyncio.get_running_loop().call_soon_threadsafe
+        self._stack.callback(own_log.keep_in(self.logs[OWN_LOG], call, settings.log_level))
 
     def _make_backends(self) -> dict[str, Backend]:
         log = LogBook("embedded", self._files, self._relay.lines)
@@ -381,11 +373,3 @@ async def serve(loaded: Loaded, announce: Callable[[Core], None]) -> None:
         await stopping.wait()
     finally:
         await core.stop()
-
-
-def log_to_console() -> None:
-    """Show our warnings on stderr as well; what the log file holds is not affected."""
-    handler = logging.StreamHandler()
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.getLogger("quarterdeck").addHandler(handler)

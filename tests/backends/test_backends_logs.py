@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quarterdeck.backends import logs
-from quarterdeck.backends.logs import LINE_LIMIT, LineSplitter, LogBook, LogBookHandler, LogFiles, clean, guess_level
+from quarterdeck.backends.logs import LINE_LIMIT, LineSplitter, LogBook, LogFiles, clean, guess_level
 
 PIECES = st.lists(
     st.sampled_from([b"\n", b"\r", b"\r\n", "ä€😀".encode(), b"\xff\xfe", b"x" * (LINE_LIMIT - 2), b"\x1b[31mred"])
@@ -166,20 +165,3 @@ def test_a_folder_that_cannot_be_made_breaks_nothing(tmp_path: Path) -> None:
     book.add(["still in the ring"])
     files.close()
     assert book.tail(1)[0].text == "still in the ring"
-
-
-def test_log_records_of_ours_come_into_the_book_line_by_line() -> None:
-    book = LogBook("quarterdeck")
-    handler = LogBookHandler(book, lambda call: call())
-    record = logging.LogRecord("quarterdeck.core", logging.CRITICAL, __file__, 1, "broke: %s\nsecond", ("why",), None)
-    handler.handle(record)
-    assert [(line.level, line.text) for line in book.tail(5)] == [("error", "core: broke: why"), ("error", "second")]
-
-
-def test_a_record_after_the_loop_has_closed_is_dropped() -> None:
-    def closed(_call: object) -> None:
-        raise RuntimeError("Event loop is closed")
-
-    book = LogBook("quarterdeck")
-    LogBookHandler(book, closed).handle(logging.LogRecord("quarterdeck", logging.INFO, "", 1, "late", (), None))
-    assert book.tail(5) == []

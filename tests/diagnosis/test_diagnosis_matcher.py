@@ -183,3 +183,8 @@ def test_always_an_answer(log: list[str], exit_code: int | None, signal: str | N
     assert cause.sentence
     assert cause.hint
     assert len(cause.evidence) <= LONGEST_EVIDENCE
+
+
+def test_a_healthy_line_that_speaks_of_assertions_explains_no_death() -> None:
+    log = ["0.00.338.1 W llama_context: setting n_batch = n_ubatch = 512 to avoid assertion failure"]
+    assert diagnose(log, exit_code=None, signal="SIGKILL", oom_killed=False).failure_class == "other"

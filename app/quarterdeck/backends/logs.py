@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+from logging.handlers import QueueListener, RotatingFileHandler
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -156,21 +156,3 @@ def _pieces(line: bytes) -> list[bytes]:
         pieces.append(line[:cut])
         line = line[cut:]
     return [*pieces, line] if line else pieces
-
-
-class LogBookHandler(QueueHandler):
-    """Brings our own log records into a LogBook on the thread that `call` leads to."""
-
-    def __init__(self, book: LogBook, call: Callable[[Callable[[], object]], object]) -> None:
-        super().__init__(SimpleQueue())
-        self._book = book
-        self._call = call
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        text = f"{record.name.removeprefix('quarterdeck.')}: {record.getMessage()}"
-        level = {"critical": "error"}.get(record.levelname.lower(), record.levelname.lower())
-        try:
-            self._call(lambda: self._book.add(text.splitlines(), level))
-        except RuntimeError:
-            # The loop is closed: the program is ending and nobody reads the ring any more.
-            return

@@ -37,5 +37,12 @@ async def in_thread(name: str, work: Callable[[], T]) -> T:
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return await future
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    try:
+        return await future
+    finally:
+        if future.done() and not future.cancelled():
+            # The thread is on its way out of Qt. If the interpreter ended now, Python would unwind it through C++
+            # frames, and the process would abort ("terminate called without an active exception").
+            thread.join()

@@ -118,7 +118,7 @@ class Forward:
                     await self._start(send, answer.status, [*_passed_on(answer.headers), *self._own_headers()])
                 await self._pump(answer, send)
         except (aiohttp.ClientError, TimeoutError, ConnectionResetError) as error:
-            failure = _engine_lost(self._out.model, error)
+            failure = self._engine_lost(error)
             if self._started and not self._is_stream:
                 # A plain answer that breaks off cannot be mended; left incomplete, its connection is closed.
                 self._record.failed(failure.status, failure.sentence)
@@ -140,6 +140,21 @@ class Forward:
         self._is_stream = any(name == b"content-type" and value.startswith(_STREAM_TYPE) for name, value in headers)
         await send({"type": "http.response.start", "status": status, "headers": headers})
 
+    def _engine_lost(self, error: Exception) -> AppError:
+        if self._scheduler.closing:
+            return AppError(
+                "closing",
+                "Quarterdeck was closed while the answer was being written.",
+                "Start Quarterdeck again, then send the request again.",
+                status=503,
+            )
+        return AppError(
+            "engine_lost",
+            f"The engine of “{self._out.model}” stopped answering ({type(error).__name__}).",
+            "Send the request again: the model is loaded anew. The log of its backend says what happened.",
+            status=502,
+        )
+
     def _own_headers(self) -> list[tuple[bytes, bytes]]:
         return [
             (b"x-quarterdeck-route", self._out.route.encode("latin-1", "replace")),
@@ -153,15 +168,6 @@ def _passed_on(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
         for name, value in headers.items()
         if name.lower() not in _NOT_PASSED_ON
     ]
-
-
-def _engine_lost(model: str, error: Exception) -> AppError:
-    return AppError(
-        "engine_lost",
-        f"The engine of “{model}” stopped answering ({type(error).__name__}).",
-        "Send the request again: the model is loaded anew. The log of its backend says what happened.",
-        status=502,
-    )
 
 
 def _refused_in_stream(status: int, text: str) -> AppError:

@@ -31,7 +31,6 @@ class RequestRecord:
         self._at = datetime.now(UTC)
         self._began = time.perf_counter()
         self._first: float | None = None
-        self._chunks = 0
         self._tail = b""
         self._error: str | None = None
 

@@ -49,7 +49,7 @@ class Scheduler:
         self._load_timeout = load_timeout
         self._turn = asyncio.Lock()
         self._loads: dict[str, Load] = {}
-        self._closing = False
+        self.closing = False
         self._leaving: Loaded | None = None
         self.loaded: Loaded | None = None
 
@@ -68,7 +68,7 @@ class Scheduler:
         """
         view = self.catalog.get(name)
         override = None if load_config is None else parse_load_config(load_config)
-        if self._closing:
+        if self.closing:
             raise failures.cancelled(view.name, CLOSING)
         held = self._held(view.name)
         if held is not None and override in (None, held.config):
@@ -146,7 +146,7 @@ class Scheduler:
 
     async def close(self) -> None:
         """Cancel what loads and stop what runs."""
-        self._closing = True
+        self.closing = True
         loads = list(self._loads.values())
         for load in loads:
             self._ask_to_end(load, CLOSING)
