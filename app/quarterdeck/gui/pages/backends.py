@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui.dialogs.ask import confirm
 from quarterdeck.gui.presenters.backends import backend_card, caution
 from quarterdeck.gui.widgets.backend_card import BackendCardWidget
+from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
@@ -50,19 +51,8 @@ class BackendsPage(QWidget):
         self._empty_why = QLabel()
         self._empty_why.setProperty("role", "muted")
         self._empty_why.setWordWrap(True)
-        inside = QWidget()
-        inside.setProperty("plain", True)
-        self._column = QVBoxLayout(inside)
-        self._column.setContentsMargins(0, 0, 6, 0)
-        self._column.setSpacing(12)
-        self._column.addWidget(self._empty)
-        self._column.addWidget(self._empty_why)
-        self._column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidget(inside)
-        scroll.setWidgetResizable(True)
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll = ScrollingColumn(self._empty, self._empty_why)
+        self._column = scroll.column
         page = QVBoxLayout(self)
         page.setContentsMargins(24, 20, 18, 12)
         page.setSpacing(14)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from quarterdeck.gui import theme
 from quarterdeck.gui.presenters import hardware as words
 from quarterdeck.gui.presenters.history import GAP_S, HOST, History
 from quarterdeck.gui.presenters.text import UNKNOWN, elapsed
 from quarterdeck.gui.widgets.note import NoteBox
+from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.schemas.events import Topic
 
 if TYPE_CHECKING:
@@ -74,19 +75,8 @@ class GpuPage(QWidget):
         self._note = NoteBox()
         self._waiting = QLabel("Waiting for the first values…")
         self._waiting.setProperty("role", "muted")
-        inside = QWidget()
-        inside.setProperty("plain", True)
-        self._column = QVBoxLayout(inside)
-        self._column.setContentsMargins(0, 0, 6, 0)
-        self._column.setSpacing(12)
-        self._column.addWidget(self._note)
-        self._column.addWidget(self._waiting)
-        self._column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidget(inside)
-        scroll.setWidgetResizable(True)
-        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll = ScrollingColumn(self._note, self._waiting)
+        self._column = scroll.column
         page = QVBoxLayout(self)
         page.setContentsMargins(24, 20, 18, 12)
         page.setSpacing(14)
