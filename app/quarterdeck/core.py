@@ -45,6 +45,7 @@ from quarterdeck.tasks import spawn
 
 OWN_LOG = "quarterdeck"
 NVML_PATIENCE = 3.0
+LOCK_PATIENCE = 3.0
 JOIN_SECONDS = 15.0
 # A full disk still makes empty files, so the probe has a size.
 PROBE_BYTES = 4096
@@ -85,7 +86,7 @@ class Core:
     async def _start(self, *, public: bool, strict_port: bool) -> None:
         settings = self.preferences.current
         self.token = await asyncio.to_thread(_prepare, self.folders)
-        self._take_data_folder()
+        await self._take_data_folder()
         database = Database(self.folders, settings.database_url)
         self._stack.callback(database.close)
         report = await asyncio.to_thread(database.open)
@@ -105,11 +106,14 @@ class Core:
         await self._listen(public=public, strict_port=strict_port)
         self._stack.callback(events.close)
 
-    def _take_data_folder(self) -> None:
-        """One core per data folder, held by a lock that the system releases however we end."""
-        lock = filelock.FileLock(self.folders.data / "core.lock", timeout=0)
+    async def _take_data_folder(self) -> None:
+        """One core per data folder, held by a lock that the system releases however we end.
+
+        A command that works without a running core holds it for a moment, so that we wait that long.
+        """
+        lock = filelock.FileLock(self.folders.data / "core.lock", timeout=LOCK_PATIENCE, thread_local=False)
         try:
-            lock.acquire()
+            await asyncio.to_thread(lock.acquire)
         except filelock.Timeout:
             raise AppError(
                 "core_running",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -110,6 +111,25 @@ async def test_else_one_is_started_and_stopped_again(places: Folders) -> None:
             assert not own.stopped
             raise KeyError
     assert own.stopped
+
+
+async def test_a_core_that_is_just_starting_is_waited_for(places: Folders) -> None:
+    def taken() -> OwnCore:
+        asyncio.get_running_loop().call_later(0.3, write_lock, places)
+        raise AppError("core_running", "Another Quarterdeck already works here.", status=409)
+
+    async with connect(places, url=None, token=None, start_core=taken) as connection:
+        assert connection.client.base_url == "http://127.0.0.1:1"
+        assert not connection.momentary
+
+
+async def test_another_error_of_the_start_is_not_waited_out(places: Folders) -> None:
+    def full() -> OwnCore:
+        raise AppError("disk_full", "There is no space left.", status=507)
+
+    with pytest.raises(AppError, match="no space"):
+        async with connect(places, url=None, token=None, start_core=full):
+            pass
 
 
 async def test_a_core_that_does_not_answer_is_named(places: Folders) -> None:

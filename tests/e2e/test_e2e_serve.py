@@ -58,7 +58,7 @@ def test_a_stream_that_is_cut_by_the_end_says_so(data: Path) -> None:
             assert any(line.startswith("data: ") for line in lines)
             serve.process.send_signal(signal.SIGTERM)
             rest = [line for line in lines if line.startswith("data: ")]
-        assert '"engine_lost"' in rest[-2]
+        assert '"closing"' in rest[-2]
         assert rest[-1] == "data: [DONE]"
         assert serve.wait() == 0
 

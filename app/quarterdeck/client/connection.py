@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,9 @@ from quarterdeck.client.api import ApiClient
 from quarterdeck.client.discovery import find_core
 from quarterdeck.errors import AppError
 from quarterdeck.settings import Folders
+
+START_PATIENCE = 10.0
+START_POLL = 0.1
 
 
 class OwnCore(Protocol):
@@ -45,14 +49,29 @@ async def connect(
     elif running := find_core(folders):
         client = ApiClient(running.control_url, running.token)
     else:
-        own = start_core()
-        client = ApiClient(own.control_url, own.token)
+        try:
+            own = start_core()
+        except AppError as error:
+            if error.code != "core_running":
+                raise
+            client = await _starting_core(folders, error)
+        else:
+            client = ApiClient(own.control_url, own.token)
     try:
         yield Connection(client, momentary=own is not None)
     finally:
         await client.aclose()
         if own is not None:
             own.stop()
+
+
+async def _starting_core(folders: Folders, error: AppError) -> ApiClient:
+    """A client of the core that has taken the data folder and is about to answer; raises `error` if it never does."""
+    for _ in range(int(START_PATIENCE / START_POLL)):
+        if running := find_core(folders):
+            return ApiClient(running.control_url, running.token)
+        await asyncio.sleep(START_POLL)
+    raise error
 
 
 def token_for(given: str | None, folders: Folders) -> str:
