@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from quarterdeck.settings import Folders, Settings
 
 FIRST_FRAME_S = 1.0
+LOOP_STOPPED = "Event loop stopped before"
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +95,14 @@ def _run(
     loop = QEventLoop(app)
     with loop:
         shell = Shell(app, window, instance, settings=settings, source=source, minimized=minimized)
-        return int(loop.run_until_complete(shell.run(termination)))
+        try:
+            return int(loop.run_until_complete(shell.run(termination)))
+        except RuntimeError as error:
+            if LOOP_STOPPED not in str(error):
+                raise
+            # Qt gives up its loop when the display goes away; what the core started must still end in order.
+            shell.stop_without_display()
+            return 1
 
 
 def _application() -> QApplication:

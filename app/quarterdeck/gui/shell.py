@@ -120,6 +120,13 @@ class Shell(QObject):
         """Whether quitting is decided."""
         return self._stopping.is_set()
 
+    def stop_without_display(self) -> None:
+        """Stop the core when there is no loop any more (blocking)."""
+        _log.warning("the display went away")
+        core, self._core = self._core, None
+        if core is not None:
+            core.stop()
+
     def _connect(self) -> None:
         self.window.quit_wanted.connect(self.quit)
         self.window.close_wanted.connect(self._on_close_wanted)
