@@ -20,8 +20,9 @@ import pytest
 from quarterdeck.backends.base import EngineFailed, EngineRecord, Instance, Target
 from quarterdeck.backends.embedded import EmbeddedBackend
 from quarterdeck.backends.logs import LogBook
-from quarterdeck.backends.process import free_port, is_alive
+from quarterdeck.backends.process import free_port
 from quarterdeck.errors import ConfigError
+from quarterdeck.processes import is_alive
 from quarterdeck.schemas.backends import BackendState
 
 pytestmark = pytest.mark.engine

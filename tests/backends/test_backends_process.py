@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from quarterdeck.backends.logs import LogBook
-from quarterdeck.backends.process import EngineProcess, free_port, is_alive, resident_memory, stop_leftover
+from quarterdeck.backends.process import EngineProcess, free_port, resident_memory, stop_leftover
+from quarterdeck.processes import is_alive
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and groups as POSIX has them")
 

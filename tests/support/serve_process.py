@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 import psutil
 
-from quarterdeck.backends.process import is_alive
+from quarterdeck.processes import is_alive
 
 STARTER = "SmolLM2-135M-Instruct"
 WORKER = "quarterdeck.backends.embedded_worker"

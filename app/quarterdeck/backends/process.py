@@ -15,10 +15,10 @@ import psutil
 
 from quarterdeck.backends.base import ExitReport
 from quarterdeck.backends.logs import LineSplitter, LogBook
+from quarterdeck.processes import is_alive
 from quarterdeck.tasks import spawn
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-_SAME_PROCESS = 1.0
 _LAST_WORDS_SECONDS = 1.0
 _LINES_KEPT = 2000
 
@@ -143,16 +143,6 @@ async def stop_leftover(pid: int, create_time: float, patience: float) -> bool:
         with contextlib.suppress(psutil.Error):
             member.kill()
     return True
-
-
-def is_alive(pid: int, create_time: float) -> bool:
-    """Whether that very process still runs; a later process with the same pid does not count."""
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - create_time) < _SAME_PROCESS
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def free_port() -> int:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-import psutil
-
+from quarterdeck.processes import is_alive
 from quarterdeck.settings import Folders
-
-_SAME_PROCESS = 1.0
 
 
 class RunningCore(NamedTuple):
@@ -24,10 +21,9 @@ def find_core(folders: Folders) -> RunningCore | None:
     """The core that works with these folders; None if there is none, also when it died without cleaning up."""
     try:
         content = json.loads(folders.lock_file.read_text(encoding="utf-8"))
-        process = psutil.Process(content["pid"])
-        if abs(process.create_time() - content["create_time"]) > _SAME_PROCESS:
+        if not is_alive(content["pid"], content["create_time"]):
             return None
         token = folders.token_file.read_text(encoding="ascii").strip()
         return RunningCore(content["control_url"], token, content.get("public_url"))
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

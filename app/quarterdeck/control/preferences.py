@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import tomlkit
 import tomlkit.exceptions
@@ -98,8 +98,6 @@ class Preferences:
 
 
 def _choices(field: FieldInfo) -> list[str] | None:
-    from typing import Literal
-
     return [str(choice) for choice in get_args(field.annotation)] if get_origin(field.annotation) is Literal else None
 
 
