@@ -14,7 +14,7 @@ from quarterdeck.gui.presenters.backends import backend_card, caution
 from quarterdeck.gui.presenters.hardware import Metric
 from quarterdeck.gui.presenters.history import HOST, History, decimate, value_at
 from quarterdeck.gui.presenters.logs import Intake, Level, LineFilter, clean, count_text, merged, shorten, to_row
-from quarterdeck.schemas.backends import BackendState, BackendView, LogLine
+from quarterdeck.schemas.backends import BackendState, BackendView, LogLine, Owner, OwnerKind
 from quarterdeck.schemas.hardware import GpuSample, HardwareSample, HostSample, NvmlState, NvmlStatus
 
 GIB = 1024**3
@@ -268,7 +268,9 @@ class TestBackendCards:
         assert card.badge.word.lower() == state.value
 
     def test_a_backend_of_somebody_else_is_only_shown(self) -> None:
-        view = BackendView(name="o", title="Ollama", state=BackendState.RUNNING, owner="systemd")
+        view = BackendView(
+            name="o", title="Ollama", state=BackendState.RUNNING, owner=Owner(kind=OwnerKind.SYSTEMD, name="systemd")
+        )
         card = backend_card(view, started=None, now=START)
         assert card.actions == ()
         assert card.foreign == "Run by systemd. Start and stop it there."

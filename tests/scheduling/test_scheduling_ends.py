@@ -57,7 +57,7 @@ async def test_a_cancel_while_queued_leaves_no_attempt(bench: Bench) -> None:
     await bench.scheduler.cancel("beta")
     assert (await refused(second)).code == "load_cancelled"
     assert await bench.attempts("beta") == []
-    assert bench.scheduler.queue == ["alpha"]
+    assert [entry.model for entry in bench.scheduler.queue] == ["alpha"]
     bench.backend.let_go("alpha")
     await first
 
@@ -153,7 +153,7 @@ async def test_new_requests_for_a_model_that_makes_room_wait_their_turn(bench: B
         evicting = asyncio.ensure_future(use("beta"))
         await bench.until_phase("alpha", Phase.UNLOADING)
         late = asyncio.ensure_future(use("alpha"))
-        await bench.until(lambda: bench.scheduler.queue == ["beta", "alpha"])
+        await bench.until(lambda: [entry.model for entry in bench.scheduler.queue] == ["beta", "alpha"])
     await asyncio.gather(evicting, late)
     assert order == ["beta", "alpha"]
     assert bench.get("alpha").loaded
@@ -164,7 +164,7 @@ async def test_a_cancelled_eviction_leaves_the_model_loaded(bench: Bench) -> Non
         evicting = asyncio.ensure_future(bench.scheduler.load("beta"))
         await bench.until_phase("alpha", Phase.UNLOADING)
         late = asyncio.ensure_future(bench.scheduler.load("alpha"))
-        await bench.until(lambda: bench.scheduler.queue == ["beta", "alpha"])
+        await bench.until(lambda: [entry.model for entry in bench.scheduler.queue] == ["beta", "alpha"])
         await bench.scheduler.cancel("beta")
         assert (await refused(evicting)).code == "load_cancelled"
         await late

@@ -80,7 +80,7 @@ async def test_two_models_take_turns_in_the_order_they_came(bench: Bench) -> Non
     await bench.until_waiting("alpha")
     second = asyncio.ensure_future(bench.scheduler.load("beta"))
     await bench.until_phase("beta", Phase.QUEUED)
-    assert bench.scheduler.queue == ["alpha", "beta"]
+    assert [entry.model for entry in bench.scheduler.queue] == ["alpha", "beta"]
     assert [target.name for target in bench.backend.loads] == ["alpha"]
     bench.backend.let_go("alpha")
     await first

@@ -21,7 +21,7 @@ from quarterdeck.errors import AppError
 from quarterdeck.settings import Folders
 from quarterdeck.storage import engines, migrate
 from quarterdeck.storage.database import FILE_NAME, Database
-from quarterdeck.storage.tables import Model
+from quarterdeck.storage.tables import LoadAttempt, Model
 
 DUMPS = Path(__file__).parent / "versions"
 
@@ -94,7 +94,9 @@ def test_every_stored_version_can_be_opened_with_its_content(places: Folders, du
     database = Database(places)
     report = database.open()
     found = database.run_blocking(lambda session: session.get_one(Model, "old friend"))
+    attempts = database.run_blocking(lambda session: len(session.exec(select(LoadAttempt)).all()))
     database.close()
+    assert attempts == 1
     assert (found.status, found.notes, found.load_config) == ("degraded", "zwölf\nZeilen", {"ctx_size": 2048})
     assert (report.backup is None) == (dump.stem == migrate.revisions()[-1])
 

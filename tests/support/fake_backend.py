@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from enum import Enum, auto
-from typing import Any
 
-from quarterdeck.backends.base import EngineFailed, EngineRecord, ExitReport, Instance, Progress, Started, Target
+from quarterdeck.backends.base import (
+    Backend,
+    EngineFailed,
+    EngineRecord,
+    ExitReport,
+    Instance,
+    Progress,
+    Started,
+    Target,
+)
 from quarterdeck.backends.embedded import OPTIONS
 from quarterdeck.backends.logs import LogBook
-from quarterdeck.backends.options import check
-from quarterdeck.schemas.backends import BackendState, BackendView
+from quarterdeck.schemas.backends import BackendKind, BackendState, BackendView
 
 SEGFAULT = ExitReport(exit_code=None, signal="SIGSEGV")
 OUT_OF_MEMORY_LOG = [
@@ -32,11 +39,13 @@ class Act(Enum):
     TIME_OUT = auto()
 
 
-class FakeBackend:
+class FakeBackend(Backend):
     """Follows `plan` (by model name; OK where it says nothing). Can be steered from any thread."""
 
     name = "embedded"
     title = "Scripted engine"
+    kind = BackendKind.EMBEDDED
+    options = OPTIONS
 
     def __init__(self, log: LogBook | None = None, base_url: str = "http://127.0.0.1:9") -> None:
         self.log = log or LogBook(self.name)
@@ -67,9 +76,6 @@ class FakeBackend:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self.instances[model].exited.set_result, report)
 
-    def check_config(self, load_config: Mapping[str, Any]) -> dict[str, Any]:
-        return check(OPTIONS, load_config, backend=self.title)
-
     async def load(self, target: Target, *, timeout: float, progress: Progress, started: Started) -> Instance:
         self._loop = asyncio.get_running_loop()
         self.loads.append(target)
@@ -95,10 +101,11 @@ class FakeBackend:
         if not instance.exited.done():
             instance.exited.set_result(ExitReport(None, "SIGTERM", asked_for=True))
 
-    def view(self, instance: Instance | None) -> BackendView:
+    def view(self, instances: Sequence[Instance]) -> BackendView:
         view = BackendView(name=self.name, title=self.title)
-        if instance is not None:
-            view.state, view.models, view.pid = BackendState.RUNNING, [instance.model], instance.record.pid
+        if instances:
+            view.state, view.models = BackendState.RUNNING, [instance.model for instance in instances]
+            view.pid = instances[0].record.pid if instances[0].record else None
         return view
 
     async def _act(self, act: Act, model: str, timeout: float) -> None:

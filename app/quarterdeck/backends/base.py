@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from quarterdeck.backends.logs import LogBook
-from quarterdeck.schemas.backends import BackendView
+from quarterdeck.backends.options import Option, check
+from quarterdeck.errors import AppError
+from quarterdeck.schemas.backends import BackendKind, BackendView
+from quarterdeck.schemas.discovery import FoundModel
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to be loaded: the model's name for clients, its file and its checked load_config."""
+    """What is to be loaded: the model's name for clients, where it is, and its checked load_config.
+
+    `path` is a file, or a folder of safetensors; `url` the base address of a server that has the model. `served_id` is
+    the id under which the engine knows it, or shall serve it. Size in bytes. `free_bytes` is the GPU memory that is
+    free before the load, where it is known.
+    """
 
     name: str
-    path: Path
+    path: Path | None
     size_bytes: int | None
     load_config: Mapping[str, Any]
+    served_id: str = ""
+    url: str | None = None
+    free_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +45,49 @@ class EngineRecord:
 
 @dataclass(frozen=True, slots=True)
 class ExitReport:
-    """How an engine process ended; `signal` is a name such as SIGSEGV."""
+    """How an engine process ended; `signal` is a name such as SIGSEGV.
+
+    `outside` is set when the model went away without a crash and without us: a sentence such as “Ollama unloaded it.”
+    """
 
     exit_code: int | None
     signal: str | None
     oom_killed: bool = False
     asked_for: bool = False
+    outside: str | None = None
 
 
 @dataclass(eq=False, slots=True)
 class Instance:
-    """A loaded model that answers at `base_url`; `exited` gets the report of its process."""
+    """A loaded model that answers at `base_url` (without /v1) under the id `served_id`.
+
+    `record` is None for a server that is not our child. `exited` gets the report of its end. `pids` are the processes
+    whose descendants hold its memory. `headers` go with every request (keys). `asleep` means that it answers again
+    after `Backend.wake`.
+    """
 
     model: str
     base_url: str
-    record: EngineRecord
-    command: str
+    record: EngineRecord | None
+    command: str | None
     exited: asyncio.Future[ExitReport]
     started_at: float
+    served_id: str = ""
+    pids: tuple[int, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    asleep: bool = False
     active_requests: int = 0
     drained: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A model that a server holds in memory, whoever loaded it. Sizes in bytes; `vram_bytes` None means not known."""
+
+    served_id: str
+    url: str
+    vram_bytes: int | None = None
+    size_bytes: int | None = None
 
 
 class EngineFailed(Exception):  # noqa: N818 - reads as the event it is
@@ -69,24 +104,79 @@ Progress = Callable[[str, float | None], None]
 """Called with a stage in words and a fraction 0..1, or None where there is no measure."""
 
 Started = Callable[[EngineRecord], Awaitable[None]]
-"""Awaited as soon as the engine process exists, before it is waited for."""
+"""Awaited as soon as an engine process of ours exists, before it is waited for."""
 
 
-class Backend(Protocol):
-    """One engine. All coroutines run on the core loop."""
+class Backend(ABC):
+    """One engine. All coroutines run on the core loop. Methods that an engine has no use for keep their default."""
 
     name: str
     title: str
+    kind: BackendKind
     log: LogBook
+    options: tuple[Option, ...] = ()
+    uses_memory: bool = True
+    """False for gateways and servers elsewhere: their models take no memory of this machine's budget."""
 
     def check_config(self, load_config: Mapping[str, Any]) -> dict[str, Any]:
         """The config with canonical option names; raises ConfigError for an unknown option or a bad value."""
+        return check(self.options, load_config, backend=self.title)
 
+    def command(self, target: Target, port: int) -> list[str]:
+        """The launch arguments, exactly; empty where nothing is launched."""
+        return []
+
+    @abstractmethod
     async def load(self, target: Target, *, timeout: float, progress: Progress, started: Started) -> Instance:
-        """Start the engine and wait until it answers. Raises EngineFailed; cancelling stops the engine."""
+        """Start the engine and wait until it answers. Raises EngineFailed, AppError or OSError.
 
+        Cancelling stops what was started and returns when it is gone.
+        """
+
+    @abstractmethod
     async def unload(self, instance: Instance) -> None:
-        """Stop the engine of `instance`; returns when its process is gone."""
+        """Give the memory of `instance` back; returns when the engine says so, or when its process is gone.
 
-    def view(self, instance: Instance | None) -> BackendView:
+        Raises AppError `not_released` when the engine keeps it.
+        """
+
+    async def sleep(self, instance: Instance) -> bool:
+        """Give the GPU memory back but keep what makes waking quick; False where that is not offered."""
+        return False
+
+    async def wake(self, instance: Instance, *, timeout: float) -> None:
+        """Make a sleeping instance answer again. Raises EngineFailed."""
+        raise NotImplementedError
+
+    async def residents(self) -> list[Resident]:
+        """What running servers of this kind hold in memory now, whoever loaded it; ours are among them."""
+        return []
+
+    async def release(self, resident: Resident) -> bool:
+        """Ask a server to give up a model that somebody else loaded; False where it cannot be asked."""
+        return False
+
+    async def found_models(self) -> list[FoundModel]:
+        """The models that servers of this kind offer; never loads one. Empty when none answers."""
+        return []
+
+    async def defect(self, instance: Instance) -> str | None:
+        """What a loaded instance lacks, in words; None when all is well."""
+        return None
+
+    @abstractmethod
+    def view(self, instances: Sequence[Instance]) -> BackendView:
         """The state of the backend for people."""
+
+    async def start(self) -> None:
+        """Start the server behind this backend. Raises AppError where a model has to be loaded instead."""
+        raise AppError(
+            "backend_not_running", f"{self.title} is not running.", "Load a model: the backend starts with it.",
+            status=409,
+        )  # fmt: skip
+
+    async def stop(self) -> None:  # noqa: B027 - most engines have no server to stop
+        """Stop the server behind this backend, if it is ours; models on it end with it."""
+
+    async def close(self) -> None:  # noqa: B027 - most engines end with their instances
+        """Let go of everything when the core stops; servers of ours end."""

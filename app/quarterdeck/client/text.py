@@ -83,7 +83,7 @@ def status_page(status: SystemStatus) -> str:
         f"clients   {status.public_url or 'no public address'}",
         f"control   {status.control_url}",
         f"loaded    {', '.join(status.loaded_models) or 'nothing'}",
-        f"waiting   {', '.join(status.queue) or 'nothing'}",
+        f"waiting   {', '.join(entry.model for entry in status.queue) or 'nothing'}",
         f"data      {status.data_dir}",
     ]
     lines += [f"{issue.severity}: {issue.sentence} {issue.hint}" for issue in status.issues]

@@ -80,7 +80,7 @@ class Preferences:
         source = self._sources[name]
         return SettingView(
             name=name,
-            value=getattr(self.current, name),
+            value=[] if extra["secret"] else getattr(self.current, name),
             default=field.default,
             source=source,
             environment=self._variable(name, extra) if source == "environment" else environment_name(name),

@@ -20,6 +20,7 @@ from quarterdeck.scheduling.state import CancelledByPersonError, Load, Loaded, r
 from quarterdeck.schemas.backends import BackendView
 from quarterdeck.schemas.jsontext import parse_load_config
 from quarterdeck.schemas.models import AttemptView, LoadProgress, LoadResult, ModelView, Phase, Status
+from quarterdeck.schemas.system import QueueEntry
 from quarterdeck.tasks import spawn
 
 DRAIN_SECONDS = 30.0
@@ -54,9 +55,9 @@ class Scheduler:
         self.loaded: Loaded | None = None
 
     @property
-    def queue(self) -> list[str]:
-        """Names of the models that load or wait to, oldest first."""
-        return list(self._loads)
+    def queue(self) -> list[QueueEntry]:
+        """The loads that run or wait, oldest first."""
+        return [QueueEntry(model=name, position=place) for place, name in enumerate(self._loads)]
 
     async def load(
         self, name: str, *, force: bool = False, load_config: str | dict[str, Any] | None = None
@@ -185,7 +186,7 @@ class Scheduler:
     def backend_view(self, name: str) -> BackendView:
         """The state of one backend. Raises AppError `unknown_backend` (404)."""
         loaded = self.loaded
-        return self._known(name).view(loaded.instance if loaded and loaded.backend.name == name else None)
+        return self._known(name).view([loaded.instance] if loaded and loaded.backend.name == name else [])
 
     def _known(self, backend: str) -> Backend:
         if backend not in self.backends:

@@ -15,6 +15,7 @@ class Topic(StrEnum):
     MODEL = "model"
     ATTEMPT = "attempt"
     BACKEND = "backend"
+    QUEUE = "queue"
     REQUEST = "request"
     ISSUE = "issue"
     SETTING = "setting"
@@ -23,15 +24,17 @@ class Topic(StrEnum):
     STREAM = "stream"
 
 
-DEFAULT_TOPICS = (Topic.MODEL, Topic.ATTEMPT, Topic.BACKEND, Topic.REQUEST, Topic.ISSUE, Topic.SETTING)
+DEFAULT_TOPICS = (Topic.MODEL, Topic.ATTEMPT, Topic.BACKEND, Topic.QUEUE, Topic.REQUEST, Topic.ISSUE, Topic.SETTING)
 
 
 class Event(BaseModel):
     """One event. `type` within its topic and the payload in `data`:
 
     model: `changed` (a ModelView), `removed` ({name}) · attempt: `started`, `finished` (an AttemptView) ·
-    backend: `changed` (a BackendView) · request: `finished` (a RequestView) · setting: `changed` (a SettingView) ·
-    issue: `raised` (an IssueView), `cleared` ({code}) · gpu: `sample` (a HardwareSample) ·
+    backend: `changed` (a BackendView), `removed` ({name}) ·
+    queue: `changed` ({entries: [QueueEntry]}) · request: `finished` (a RequestView) ·
+    setting: `changed` (a SettingView) · issue: `raised` (an IssueView), `cleared` ({code}) ·
+    gpu: `sample` (a HardwareSample) ·
     log: `lines` ({source, lines: [LogLine]}) · stream: `opened` (listening; its id is where the
     stream begins), `reset` (events were missed: read the state anew).
     """

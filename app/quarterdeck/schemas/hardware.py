@@ -52,6 +52,28 @@ class GpuSample(BaseModel):
     unavailable: dict[str, str] = Field(default_factory=dict)
 
 
+class GpuProcess(BaseModel):
+    """A process that holds GPU memory. Bytes, seconds; null means that the driver does not tell.
+
+    `model` and `backend` are set when it belongs to a model that Quarterdeck knows, itself or as a descendant of its
+    engine. An `orphan` holds memory though whoever started it is gone. `create_time` tells it from a later process with
+    the same pid.
+    """
+
+    gpu: int
+    pid: int
+    name: str
+    command: str | None = None
+    user: str | None = None
+    age_s: float | None = None
+    create_time: float | None = None
+    memory_bytes: int | None = None
+    model: str | None = None
+    backend: str | None = None
+    orphan: bool = False
+    own_user: bool = True
+
+
 class HostSample(BaseModel):
     """The machine itself: percent of all cores, bytes of memory."""
 
@@ -63,9 +85,11 @@ class HostSample(BaseModel):
 
 
 class HardwareSample(BaseModel):
-    """What the graphs show for one moment."""
+    """What the graphs show for one moment. `surroundings` are sentences about WSL, MIG and the like."""
 
     at: datetime
     nvml: NvmlStatus
     host: HostSample
     gpus: list[GpuSample] = Field(default_factory=list)
+    processes: list[GpuProcess] = Field(default_factory=list)
+    surroundings: list[str] = Field(default_factory=list)

@@ -20,13 +20,14 @@ class Status(StrEnum):
 
 
 class Phase(StrEnum):
-    """What a model does right now."""
+    """What a model does right now. A sleeping one gave its GPU memory back and wakes faster than it loads."""
 
     UNLOADED = "unloaded"
     QUEUED = "queued"
     LOADING = "loading"
     CANCELLING = "cancelling"
     LOADED = "loaded"
+    SLEEPING = "sleeping"
     UNLOADING = "unloading"
 
 
@@ -47,7 +48,12 @@ class LoadProgress(BaseModel):
 
 
 class ModelView(BaseModel):
-    """One model as every client sees it. Sizes in bytes, context in tokens; null means not known."""
+    """One model as every client sees it. Sizes in bytes, context in tokens, times in seconds; null means not known.
+
+    `layer` is the highest layer that speaks of the model, `layers` names the layer of each fact that has one. Models of
+    one `group` may be loaded at the same time; a `pinned` one is never evicted. `hidden` says why clients do not see
+    it.
+    """
 
     name: str
     backend: str
@@ -72,6 +78,24 @@ class ModelView(BaseModel):
     context_length: int | None = None
     has_chat_template: bool | None = None
     capabilities: list[str] = Field(default_factory=list)
+    format: str | None = None
+    source: str | None = None
+    family: str | None = None
+    layers: dict[str, str] = Field(default_factory=dict)
+    aliases: list[str] = Field(default_factory=list)
+    roles: list[str] = Field(default_factory=list)
+    group: str | None = None
+    pinned: bool = False
+    idle_timeout: float | None = None
+    installed: bool = True
+    deprecated: bool = False
+    hidden: str | None = None
+    locked: bool = False
+    expected_hash: str | None = None
+    cooldown_until: datetime | None = None
+    queue_position: int | None = None
+    vram_bytes: int | None = None
+    alarm: str | None = None
     total_loads: int = 0
     last_loaded: datetime | None = None
     created_at: datetime
@@ -111,13 +135,23 @@ class ModelCreate(BaseModel):
 
 
 class ConfigPatch(BaseModel):
-    """Changes only the fields that are given. `load_config` is JSON text or an object."""
+    """Changes only the fields that are given. `load_config` is JSON text or an object.
+
+    An `idle_timeout` of 0 means never; null goes back to the general setting.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     compatibility_status: str | None = None
     compatibility_notes: str | None = None
     load_config: str | dict[str, Any] | None = None
+    aliases: list[str] | None = None
+    roles: list[str] | None = None
+    capabilities: list[str] | None = None
+    group: str | None = None
+    pinned: bool | None = None
+    idle_timeout: float | None = Field(default=None, ge=0)
+    deprecated: bool | None = None
 
 
 class Outcome(StrEnum):

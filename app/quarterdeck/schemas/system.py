@@ -20,6 +20,17 @@ class IssueView(BaseModel):
     severity: str = "warning"
 
 
+class QueueEntry(BaseModel):
+    """A load that runs (`position` 0) or waits. Times in seconds; `why` says in words what it waits for."""
+
+    model: str
+    position: int
+    waiting_s: float = 0.0
+    waiters: int = 1
+    expected_s: float | None = None
+    why: str = ""
+
+
 class SystemStatus(BaseModel):
     """The answer of `GET /api/status`; the first six fields keep the names of the original interface."""
 
@@ -31,7 +42,7 @@ class SystemStatus(BaseModel):
     gpu_memory_reserved_mb: float | None = None
     hardware: HardwareSample
     loaded_models: list[str] = Field(default_factory=list)
-    queue: list[str] = Field(default_factory=list)
+    queue: list[QueueEntry] = Field(default_factory=list)
     backends: list[BackendView] = Field(default_factory=list)
     issues: list[IssueView] = Field(default_factory=list)
     public_url: str | None = None

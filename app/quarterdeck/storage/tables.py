@@ -43,9 +43,11 @@ def now() -> datetime:
 
 
 class Model(SQLModel, table=True):
-    """A registered model. Sizes in bytes, context in tokens.
+    """A registered model. Sizes in bytes, context in tokens, times in seconds.
 
-    `status_hardware` and `status_config_hash` say under which hardware and load_config the status was earned.
+    The columns hold the effective values; `curated` and `discovered` hold what each layer says, by column name, and
+    curated wins. `status_hardware` and `status_config_hash` say under which hardware and load_config the status was
+    earned. `expected_hash` belongs to the version lock.
     """
 
     __tablename__: ClassVar[str] = "model"
@@ -74,6 +76,62 @@ class Model(SQLModel, table=True):
     context_length: int | None = Field(default=None, sa_type=sa.BigInteger)
     has_chat_template: bool | None = None
     capabilities: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    format: str | None = None
+    source: str | None = None
+    family: str | None = None
+    curated: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON, sa_column_kwargs={"server_default": "{}"})
+    discovered: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON, sa_column_kwargs={"server_default": "{}"})
+    aliases: list[str] = Field(default_factory=list, sa_type=sa.JSON, sa_column_kwargs={"server_default": "[]"})
+    roles: list[str] = Field(default_factory=list, sa_type=sa.JSON, sa_column_kwargs={"server_default": "[]"})
+    group: str | None = Field(default=None, sa_column_kwargs={"name": "residents_group"})
+    pinned: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    idle_timeout: float | None = None
+    installed: bool = Field(default=True, sa_column_kwargs={"server_default": sa.true()})
+    deprecated: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    locked: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    expected_hash: str | None = None
+    last_verified: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class Cooldown(SQLModel, table=True):
+    """A model that failed is left alone until `until`; `failures` in a row make the wait grow."""
+
+    __tablename__: ClassVar[str] = "cooldown"
+
+    model_name: str = Field(primary_key=True, foreign_key="model.name", ondelete="CASCADE")
+    failures: int = 0
+    until: datetime = Field(sa_type=UtcDateTime)
+
+
+class Measurement(SQLModel, table=True):
+    """The memory of one real load, predicted and measured, in bytes; what the estimate learns from."""
+
+    __tablename__: ClassVar[str] = "measurement"
+
+    id: int | None = Field(default=None, primary_key=True)
+    model_name: str = Field(index=True)
+    backend: str
+    architecture: str | None = None
+    config_hash: str
+    n_ctx: int | None = Field(default=None, sa_type=sa.BigInteger)
+    predicted: dict[str, int] = Field(default_factory=dict, sa_type=sa.JSON)
+    measured: dict[str, int] = Field(default_factory=dict, sa_type=sa.JSON)
+    predicted_total: int = Field(sa_type=sa.BigInteger)
+    measured_total: int = Field(sa_type=sa.BigInteger)
+    at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class Server(SQLModel, table=True):
+    """A server that a person made known; its key, if it has one, is kept with the secrets."""
+
+    __tablename__: ClassVar[str] = "server"
+
+    name: str = Field(primary_key=True)
+    kind: str
+    url: str = Field(unique=True)
+    owner_kind: str = "other"
+    owner_name: str | None = None
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
 

@@ -8,9 +8,7 @@ from typing import NamedTuple
 
 from quarterdeck.gui.presenters.badges import Badge, Tone
 from quarterdeck.gui.presenters.text import UNKNOWN, moment, size
-from quarterdeck.schemas.backends import BackendState, BackendView
-
-OWN = "quarterdeck"
+from quarterdeck.schemas.backends import BackendState, BackendView, OwnerKind
 
 
 class Action(NamedTuple):
@@ -65,7 +63,7 @@ _ACTIONS = {
 
 def backend_card(view: BackendView, *, started: datetime | None, now: datetime) -> BackendCard:
     """The card of `view`; `started` is when its engine began, `now` the time to compare with."""
-    ours = view.owner == OWN
+    ours = view.owner.kind is OwnerKind.QUARTERDECK
     return BackendCard(
         name=view.name,
         title=view.title,
@@ -75,7 +73,7 @@ def backend_card(view: BackendView, *, started: datetime | None, now: datetime) 
         command=view.command or "",
         error=view.last_error or "",
         actions=_ACTIONS[view.state] if ours else (),
-        foreign="" if ours else f"Run by {view.owner}. Start and stop it there.",
+        foreign="" if ours else f"Run by {view.owner.name or 'somebody else'}. Start and stop it there.",
     )
 
 
