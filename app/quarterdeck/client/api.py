@@ -12,7 +12,9 @@ from httpx_sse import aconnect_sse
 from pydantic import TypeAdapter
 
 from quarterdeck.errors import AppError
-from quarterdeck.schemas.backends import BackendView, LogLine
+from quarterdeck.schemas.backends import BackendView, LogLine, PullProgress, ServerCreate, ServerPreset
+from quarterdeck.schemas.discovery import Absence, ImportPreview, ImportRequest, ScanResult
+from quarterdeck.schemas.estimate import Estimate, EstimateRequest
 from quarterdeck.schemas.events import DEFAULT_TOPICS, Event, Topic
 from quarterdeck.schemas.hardware import HardwareSample
 from quarterdeck.schemas.models import (
@@ -32,6 +34,8 @@ _LINES = TypeAdapter(list[LogLine])
 _SAMPLES = TypeAdapter(list[HardwareSample])
 _SETTINGS = TypeAdapter(list[SettingView])
 _REQUESTS = TypeAdapter(list[RequestView])
+_ABSENCES = TypeAdapter(list[Absence])
+_PRESETS = TypeAdapter(list[ServerPreset])
 
 QUICK = 15.0
 
@@ -90,6 +94,67 @@ class ApiClient:
 
     async def status(self) -> SystemStatus:
         return SystemStatus.model_validate_json(await self._call("GET", "/api/status"))
+
+    async def lock(self, name: str) -> ModelView:
+        """Hold the model to the files it has now; the first check remembers them."""
+        return ModelView.model_validate_json(await self._call("POST", f"/api/models/{_part(name)}/lock", timeout=None))
+
+    async def unlock(self, name: str) -> ModelView:
+        return ModelView.model_validate_json(await self._call("POST", f"/api/models/{_part(name)}/unlock"))
+
+    async def verify(self, name: str) -> ModelView:
+        """Compare the files with those it was locked to. AppError `version_lock_violation` when they differ."""
+        return ModelView.model_validate_json(
+            await self._call("POST", f"/api/models/{_part(name)}/verify", timeout=None)
+        )
+
+    async def absences(self) -> list[Absence]:
+        """Models that clients do not see, with the reasons."""
+        return _ABSENCES.validate_json(await self._call("GET", "/api/absences"))
+
+    async def estimate(self, request: EstimateRequest) -> Estimate:
+        """The memory that a load would need. AppError `no_estimate` when it cannot be told."""
+        body = request.model_dump(exclude_none=True)
+        return Estimate.model_validate_json(await self._call("POST", "/api/estimate", body))
+
+    async def import_models(self, request: ImportRequest) -> ImportPreview:
+        """Preview an import, or carry it out when `apply` is set."""
+        return ImportPreview.model_validate_json(
+            await self._call("POST", "/api/import", request.model_dump(), timeout=60)
+        )
+
+    async def scan(self, folders: Iterable[str] = ()) -> ScanResult:
+        """Look for servers and models; nothing is loaded."""
+        answer = await self._call("POST", "/api/scan", {"folders": list(folders)}, timeout=None)
+        return ScanResult.model_validate_json(answer)
+
+    async def presets(self) -> list[ServerPreset]:
+        return _PRESETS.validate_json(await self._call("GET", "/api/servers/presets"))
+
+    async def add_server(self, new: ServerCreate) -> BackendView:
+        body = new.model_dump(exclude_none=True, mode="json")
+        return BackendView.model_validate_json(await self._call("POST", "/api/servers", body, timeout=60))
+
+    async def remove_server(self, name: str) -> None:
+        await self._call("DELETE", f"/api/servers/{_part(name)}")
+
+    async def stop_gpu_process(self, pid: int, create_time: float) -> None:
+        """End a process that holds GPU memory; refused for processes that are not ours to end."""
+        await self._call("POST", f"/api/gpu/processes/{pid}/stop", {"create_time": create_time}, timeout=60)
+
+    async def pull(self, tag: str) -> AsyncIterator[PullProgress]:
+        """Let Ollama download a model; leaving the iteration cancels the download."""
+        timeout = httpx.Timeout(QUICK, read=None)
+        try:
+            async with self._http.stream("POST", "/api/ollama/pull", json={"model": tag}, timeout=timeout) as answer:
+                await _raise_for_error(answer)
+                async for line in answer.aiter_lines():
+                    progress = json.loads(line)
+                    if "code" in progress:
+                        raise AppError(progress["code"], progress["detail"], progress.get("hint", ""), status=502)
+                    yield PullProgress.model_validate(progress)
+        except httpx.TransportError as error:
+            raise _unreachable(self.base_url, error) from error
 
     async def backends(self) -> list[BackendView]:
         return _BACKENDS.validate_json(await self._call("GET", "/api/backends"))

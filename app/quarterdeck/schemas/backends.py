@@ -108,6 +108,25 @@ class ServerCreate(BaseModel):
     api_key: str | None = None
 
 
+class ServerPreset(BaseModel):
+    """A product that can be added as a server: what to fill in, and where its key comes from (`hint`)."""
+
+    name: str
+    title: str
+    url: str
+    kind: BackendKind
+    hint: str = ""
+
+
+class PullProgress(BaseModel):
+    """How far a download has come: a stage in words, bytes done and in all where they are known."""
+
+    stage: str
+    done_bytes: int | None = None
+    total_bytes: int | None = None
+    finished: bool = False
+
+
 class LogLine(BaseModel):
     """One line of a log; `number` grows by one with every line of its source."""
 
