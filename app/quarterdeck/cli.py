@@ -68,15 +68,41 @@ def _parser() -> argparse.ArgumentParser:
     gpu = command("gpu", _remote("gpu"), "Show what the graphs show.")
     gpu.add_argument("--json", action="store_true", help="print one JSON document")
     gpu.add_argument("--watch", action="store_true", help="go on until Ctrl+C")
-    backends = command("backends", _remote("backends"), "List, start, restart or stop backends, or read their logs.")
-    backends.add_argument("action", nargs="?", default="list", choices=["list", "start", "restart", "stop", "logs"])
-    backends.add_argument("name", nargs="?", help="name of the backend")
-    backends.add_argument("-f", "--follow", action="store_true", help="with logs: go on until Ctrl+C")
-    backends.add_argument("--json", action="store_true", help="print one JSON document")
+    _add_backend_command(command)
+    _add_looking_commands(command)
     entry = command("desktop-entry", _desktop_entry, "Add Quarterdeck to the application menu, or remove it.")
     entry.add_argument("action", choices=["install", "remove"])
     entry.add_argument("--autostart", action="store_true", help="with install: also start at login")
     return parser
+
+
+def _add_backend_command(command: Callable[[str, Handler, str], argparse.ArgumentParser]) -> None:
+    backends = command("backends", _remote("backends"), "List, start, restart or stop backends, or read their logs.")
+    actions = ["list", "start", "restart", "stop", "logs", "add", "remove"]
+    backends.add_argument("action", nargs="?", default="list", choices=actions)
+    backends.add_argument("name", nargs="?", help="name of the backend; with add: base address of a server")
+    backends.add_argument("--name", dest="called", metavar="NAME", help="with add: what to call the server")
+    backends.add_argument("--kind", help="with add: what it is; without it, the server is asked")
+    backends.add_argument("--unit", help="with add: systemd user unit that runs it")
+    backends.add_argument("--container", help="with add: Docker container that runs it")
+    backends.add_argument("-f", "--follow", action="store_true", help="with logs: go on until Ctrl+C")
+    backends.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _add_looking_commands(command: Callable[[str, Handler, str], argparse.ArgumentParser]) -> None:
+    estimate = command("estimate", _remote("estimate"), "Say how much memory a model needs and whether it fits.")
+    estimate.add_argument("path", help="a .gguf file, a folder of safetensors, or the name of a model")
+    estimate.add_argument("--ctx", type=int, help="context length in tokens")
+    estimate.add_argument("--parallel", type=int, help="requests answered side by side")
+    estimate.add_argument("--kv-type", help="number format of the KV cache, such as f16 or q8_0")
+    estimate.add_argument("--backend", help="engine that would run it")
+    estimate.add_argument("--json", action="store_true", help="print one JSON document")
+    importing = command("import", _remote("import"), "Take over models from a file of another program.")
+    importing.add_argument("file", help="model_registry.json, LiteLLM or llama-swap YAML, or an Ollama Modelfile")
+    importing.add_argument("--format", help="what the file is, where that cannot be told from it")
+    importing.add_argument("--dry-run", action="store_true", help="only say what would happen")
+    importing.add_argument("--follow", action="store_true", help="read the file again whenever it changes")
+    importing.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _add_model_commands(
@@ -103,7 +129,9 @@ def _add_model_commands(
     add.add_argument("--load-config", help="JSON object with engine options")
     action("remove", "Forget a model; its file stays.").add_argument("name")
     action("show", "Show one model with its load attempts.").add_argument("name")
-    action("scan", "Add every .gguf file below the folders.").add_argument("folders", nargs="+", type=Path)
+    action("scan", "Find models in folders, known caches and running servers.").add_argument(
+        "folders", nargs="*", type=Path
+    )
     load = command("load", _remote("load"), "Load a model.")
     load.add_argument("name")
     load.add_argument("--force", action="store_true", help="also when it is marked incompatible")

@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from pydantic import BaseModel
-
-from quarterdeck.client import text
+from quarterdeck.client import looking, text
 from quarterdeck.client.api import ApiClient
 from quarterdeck.client.connection import Connection, OwnCore, connect
+from quarterdeck.client.output import absolute, note, out, plain
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.events import Topic
 from quarterdeck.schemas.hardware import HardwareSample
@@ -39,7 +36,7 @@ async def _models(connection: Connection, arguments: argparse.Namespace) -> int:
 
 async def _list(client: ApiClient, arguments: argparse.Namespace) -> int:
     models = await client.models()
-    _out([_plain(model) for model in models] if arguments.json else text.model_table(models))
+    out([plain(model) for model in models] if arguments.json else text.model_table(models))
     return 0
 
 
@@ -48,56 +45,29 @@ async def _add(client: ApiClient, arguments: argparse.Namespace) -> int:
     new = ModelCreate(
         model_name=arguments.name,
         url=arguments.path if is_url else None,
-        path=None if is_url else _absolute(arguments.path),
+        path=None if is_url else absolute(arguments.path),
         backend=arguments.backend,
         served_name=arguments.served_name,
         load_config=arguments.load_config,
     )
     added = await client.add_model(new)
-    _out(_plain(added) if arguments.json else f"Added {text.model_line(added)}")
+    out(plain(added) if arguments.json else f"Added {text.model_line(added)}")
     return 0
 
 
 async def _remove(client: ApiClient, arguments: argparse.Namespace) -> int:
     await client.remove_model(arguments.name)
-    _out({"removed": arguments.name} if arguments.json else f"Removed {arguments.name}; its file stays.")
+    out({"removed": arguments.name} if arguments.json else f"Removed {arguments.name}; its file stays.")
     return 0
 
 
 async def _show(client: ApiClient, arguments: argparse.Namespace) -> int:
     model, attempts = await client.model(arguments.name), await client.attempts(arguments.name)
     if arguments.json:
-        _out({**_plain(model), "attempts": [_plain(attempt) for attempt in attempts]})
+        out({**plain(model), "attempts": [plain(attempt) for attempt in attempts]})
     else:
-        _out(text.model_page(model, attempts))
+        out(text.model_page(model, attempts))
     return 0
-
-
-async def _scan(client: ApiClient, arguments: argparse.Namespace) -> int:
-    """Add every .gguf below the folders that is not known yet; broken files are named and passed over."""
-    known = {model.path for model in await client.models()}
-    added, refused = [], []
-    for file in await asyncio.to_thread(_gguf_files, arguments.folders):
-        if str(file) in known:
-            continue
-        try:
-            added.append(await client.add_model(ModelCreate(model_name=file.stem, path=str(file))))
-        except AppError as error:
-            refused.append({"path": str(file), **error.as_dict()})
-    if arguments.json:
-        _out({"added": [_plain(model) for model in added], "refused": refused})
-    else:
-        _out("\n".join([*(f"added {text.model_line(model)}" for model in added), f"{len(added)} added"]))
-        for each in refused:
-            _note(f"passed over {each['path']}: {each['detail']}")
-    return 0
-
-
-def _gguf_files(roots: list[Path]) -> list[Path]:
-    for root in roots:
-        if not root.is_dir():
-            raise AppError("folder_missing", f"{root} is not a folder.", "Name folders that hold .gguf files.")
-    return sorted({file.absolute() for root in roots for file in root.expanduser().rglob("*.gguf") if file.is_file()})
 
 
 async def _load(connection: Connection, arguments: argparse.Namespace) -> int:
@@ -112,9 +82,9 @@ async def _load(connection: Connection, arguments: argparse.Namespace) -> int:
         with contextlib.suppress(AppError):
             await client.cancel(arguments.name)
         raise
-    _out(_plain(result) if arguments.json else f"{result.message} Status: {result.compatibility_status}.")
+    out(plain(result) if arguments.json else f"{result.message} Status: {result.compatibility_status}.")
     if connection.momentary:
-        _note(
+        note(
             "No Quarterdeck is running, so this was a test and the model is unloaded again. "
             "Start the app or `quarterdeck serve` to keep it loaded."
         )
@@ -134,16 +104,16 @@ async def _show_progress(client: ApiClient, name: str, *, done: bool) -> None:
 
 async def _unload(connection: Connection, arguments: argparse.Namespace) -> int:
     await connection.client.unload(arguments.name)
-    _out("Unloaded.")
+    out("Unloaded.")
     return 0
 
 
 async def _current(connection: Connection, arguments: argparse.Namespace) -> int:
     loaded = [model for model in await connection.client.models() if model.loaded]
     if arguments.json:
-        _out(_plain(loaded[0]) if loaded else None)
+        out(plain(loaded[0]) if loaded else None)
     else:
-        _out(text.model_line(loaded[0]) if loaded else "No model is loaded.")
+        out(text.model_line(loaded[0]) if loaded else "No model is loaded.")
     return 0
 
 
@@ -152,24 +122,24 @@ async def _set_status(connection: Connection, arguments: argparse.Namespace) -> 
     if arguments.notes is not None:
         patch = ConfigPatch(compatibility_status=arguments.status, compatibility_notes=arguments.notes)
     model = await connection.client.patch_config(arguments.name, patch)
-    _out(f"{model.name} is now {model.status}.")
+    out(f"{model.name} is now {model.status}.")
     return 0
 
 
 async def _status(connection: Connection, arguments: argparse.Namespace) -> int:
     status = await connection.client.status()
-    _out(_plain(status) if arguments.json else text.status_page(status))
+    out(plain(status) if arguments.json else text.status_page(status))
     return 0
 
 
 async def _gpu(connection: Connection, arguments: argparse.Namespace) -> int:
     newest = (await connection.client.hardware())[-1]
-    _out(_plain(newest) if arguments.json else text.hardware_page(newest))
+    out(plain(newest) if arguments.json else text.hardware_page(newest))
     if arguments.watch:
         async for event in connection.client.events([Topic.GPU]):
             if event.topic is Topic.GPU:
                 sample = HardwareSample.model_validate(event.data)
-                _out(_plain(sample) if arguments.json else text.hardware_page(sample))
+                out(plain(sample) if arguments.json else text.hardware_page(sample))
     return 0
 
 
@@ -177,45 +147,35 @@ async def _backends(connection: Connection, arguments: argparse.Namespace) -> in
     client = connection.client
     if arguments.action == "list":
         backends = await client.backends()
-        _out([_plain(backend) for backend in backends] if arguments.json else text.backend_table(backends))
+        out([plain(backend) for backend in backends] if arguments.json else text.backend_table(backends))
         return 0
     if arguments.name is None:
         raise AppError(
-            "backend_required", "The name of the backend is missing.", "List them with `quarterdeck backends`."
+            "backend_required",
+            "The name of the backend, or the address of a server to add, is missing.",
+            "List them with `quarterdeck backends`.",
         )
+    if arguments.action == "add":
+        return await looking.add_server(client, arguments)
     if arguments.action == "logs":
         return await _logs(client, arguments)
+    if arguments.action == "remove":
+        await client.remove_server(arguments.name)
+        out({"removed": arguments.name} if arguments.json else f"Removed {arguments.name}; it goes on running.")
+        return 0
     view = await client.backend_action(arguments.name, arguments.action)
-    _out(_plain(view) if arguments.json else text.backend_table([view]))
+    out(plain(view) if arguments.json else text.backend_table([view]))
     return 0
 
 
 async def _logs(client: ApiClient, arguments: argparse.Namespace) -> int:
     lines = await client.logs(arguments.name)
-    _out([_plain(line) for line in lines] if arguments.json else "\n".join(line.text for line in lines))
+    out([plain(line) for line in lines] if arguments.json else "\n".join(line.text for line in lines))
     if arguments.follow:
         async for event in client.events([Topic.LOG]):
             if event.topic is Topic.LOG and event.data["source"] == arguments.name:
-                _out("\n".join(line["text"] for line in event.data["lines"]))
+                out("\n".join(line["text"] for line in event.data["lines"]))
     return 0
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
-
-
-def _plain(value: BaseModel) -> dict[str, object]:
-    return value.model_dump(mode="json")
-
-
-def _out(value: object) -> None:
-    sys.stdout.write((value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
-    sys.stdout.flush()
-
-
-def _note(line: str) -> None:
-    """A remark beside the answer; stdout holds the answer alone."""
-    sys.stderr.write(line + "\n")
 
 
 _MODEL_ACTIONS: dict[str, Callable[[ApiClient, argparse.Namespace], Awaitable[int]]] = {
@@ -223,7 +183,7 @@ _MODEL_ACTIONS: dict[str, Callable[[ApiClient, argparse.Namespace], Awaitable[in
     "add": _add,
     "remove": _remove,
     "show": _show,
-    "scan": _scan,
+    "scan": looking.scan,
 }
 
 _COMMANDS: dict[str, Command] = {
@@ -235,4 +195,6 @@ _COMMANDS: dict[str, Command] = {
     "status": _status,
     "gpu": _gpu,
     "backends": _backends,
+    "estimate": looking.estimate,
+    "import": looking.import_models,
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quarterdeck.schemas.backends import BackendView
-from quarterdeck.schemas.hardware import GpuSample, HardwareSample
+from quarterdeck.schemas.discovery import ImportPreview, ScanResult
+from quarterdeck.schemas.estimate import Estimate
+from quarterdeck.schemas.hardware import GpuProcess, GpuSample, HardwareSample
 from quarterdeck.schemas.models import AttemptView, ModelView, Phase
 from quarterdeck.schemas.system import SystemStatus
 
@@ -60,10 +62,46 @@ def progress_line(model: ModelView) -> str:
 
 def backend_table(backends: Sequence[BackendView]) -> str:
     rows = [
-        [b.name, b.state, ", ".join(b.models) or "-", str(b.pid or "-"), size(b.memory_bytes), b.last_error or "-"]
+        [b.name, b.state, ", ".join(b.models) or "-", b.owner.name or b.owner.kind, str(b.pid or "-"),
+         size(b.memory_bytes), b.last_error or b.detail or "-"]
         for b in backends
-    ]
-    return table(["NAME", "STATE", "MODELS", "PROCESS", "MEMORY", "LAST ERROR"], rows)
+    ]  # fmt: skip
+    return table(["NAME", "STATE", "MODELS", "OWNER", "PROCESS", "MEMORY", "REMARKS"], rows)
+
+
+def estimate_page(estimate: Estimate) -> str:
+    rows = [[part.label, size(part.bytes)] for part in estimate.parts]
+    rows += [["Together", size(estimate.total_bytes)], ["Free now", size(estimate.free_bytes)]]
+    if estimate.claim_bytes is not None:
+        rows.append(["Taken at once", size(estimate.claim_bytes)])
+    if estimate.max_ctx_that_fits is not None:
+        rows.append(["Longest context that fits", f"{estimate.max_ctx_that_fits} tokens"])
+    if estimate.advice is not None:
+        pair = estimate.advice
+        rows.append(["Will start with", f"gpu_memory_utilization {pair.gpu_memory_utilization:.2f}, "
+                     f"max_model_len {pair.max_model_len}"])  # fmt: skip
+    said = " ".join(filter(None, (estimate.sentence, estimate.hint)))
+    return "\n".join([f"{estimate.model}: {estimate.verdict.value.replace('_', ' ')}. {said}".rstrip(), "",
+                      table(["PART", "MEMORY"], rows)])  # fmt: skip
+
+
+def import_page(preview: ImportPreview, *, applied: bool) -> str:
+    words = {"add": "added", "change": "changed", "same": "unchanged", "skip": "skipped"} if applied else {}
+    lines = [preview.title]
+    for entry in preview.entries:
+        said = words.get(entry.action, entry.action.value)
+        dropped = f" (not carried over: {', '.join(entry.dropped)})" if entry.dropped else ""
+        lines.append(f"  {said:<10}{entry.name}{f': {entry.reason}' if entry.reason else ''}{dropped}")
+    lines += [f"  server    {url}" for url in preview.servers]
+    return "\n".join(lines)
+
+
+def scan_page(result: ScanResult) -> str:
+    lines = [f"server  {server.title} at {server.url}: {server.state}" for server in result.servers]
+    for word, names in (("added", result.added), ("changed", result.changed), ("gone", result.gone)):
+        lines += [f"{word:<8}{name}" for name in names]
+    counts = f"{len(result.added)} added, {len(result.changed)} changed, {len(result.gone)} gone"
+    return "\n".join([*lines, counts])
 
 
 def hardware_page(sample: HardwareSample) -> str:
@@ -73,6 +111,7 @@ def hardware_page(sample: HardwareSample) -> str:
         f"memory {size(host.memory_used)} of {size(host.memory_total)}"
     ]
     lines += [_gpu_line(gpu) for gpu in sample.gpus]
+    lines += [_process_line(process) for process in sample.processes]
     if not sample.gpus:
         lines.append(f"No GPU: {sample.nvml.reason} {sample.nvml.hint}".rstrip())
     return "\n".join(lines)
@@ -92,6 +131,11 @@ def status_page(status: SystemStatus) -> str:
 
 def _doing(model: ModelView) -> str:
     return model.phase.value
+
+
+def _process_line(process: GpuProcess) -> str:
+    whose = process.model or ("left behind" if process.orphan else process.user or NOT_KNOWN)
+    return f"  process {process.pid}  {process.name}  {size(process.memory_bytes)}  {whose}"
 
 
 def _gpu_line(gpu: GpuSample) -> str:
