@@ -17,7 +17,8 @@ from quarterdeck.errors import AppError
 from quarterdeck.settings import Folders, Settings, folders, load_settings
 
 if TYPE_CHECKING:
-    from quarterdeck.core import Core, CoreThread
+    from quarterdeck.core import Core
+    from quarterdeck.core_thread import CoreThread
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -158,18 +159,18 @@ def _remote(name: str) -> Handler:
 
 
 def _own_core(arguments: argparse.Namespace) -> CoreThread:
-    from quarterdeck.core import CoreThread
+    from quarterdeck.core_thread import CoreThread
 
     return CoreThread(load_settings(arguments.data_dir), public=False, on_recovered=_tell_recovered).start()
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from quarterdeck import core
+    from quarterdeck import core_thread
     from quarterdeck.control.own_log import log_to_console
 
     overrides = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
     log_to_console()
-    core.run(core.serve(load_settings(arguments.data_dir, overrides), _announce))
+    core_thread.run(core_thread.serve(load_settings(arguments.data_dir, overrides), _announce))
     return 0
 
 
@@ -233,7 +234,7 @@ def _keep_early_log() -> None:
 
 
 def _core_for_window(arguments: argparse.Namespace) -> CoreThread:
-    from quarterdeck.core import CoreThread
+    from quarterdeck.core_thread import CoreThread
 
     return CoreThread(load_settings(arguments.data_dir), public=True, on_recovered=_tell_recovered).start()
 

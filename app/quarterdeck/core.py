@@ -1,19 +1,12 @@
-"""The composition root: builds the services, owns the core thread, starts and stops everything in order."""
+"""The composition root: builds the services, starts and stops everything in order."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
 
-import filelock
-import psutil
-
+from quarterdeck import core_folder
 from quarterdeck.backends.base import Backend
 from quarterdeck.backends.embedded import EmbeddedBackend
 from quarterdeck.backends.logs import LogBook, LogFiles
@@ -24,7 +17,6 @@ from quarterdeck.control.app import build_app
 from quarterdeck.control.listeners import Listener, bind
 from quarterdeck.control.preferences import Preferences
 from quarterdeck.control.relay import Relay
-from quarterdeck.control.security import local_token
 from quarterdeck.control.services import Services
 from quarterdeck.errors import AppError
 from quarterdeck.hardware.fingerprint import fingerprint
@@ -40,7 +32,6 @@ from quarterdeck.schemas.system import IssueView
 from quarterdeck.settings import Folders, Loaded, Settings
 from quarterdeck.storage.database import Database, OpenReport
 from quarterdeck.storage.events import EventLog
-from quarterdeck.storage.failures import from_os
 from quarterdeck.tasks import spawn
 
 OWN_LOG = "quarterdeck"
@@ -85,8 +76,8 @@ class Core:
 
     async def _start(self, *, public: bool, strict_port: bool) -> None:
         settings = self.preferences.current
-        self.token = await asyncio.to_thread(_prepare, self.folders)
-        await self._take_data_folder()
+        self.token = await asyncio.to_thread(core_folder.prepare, self.folders)
+        await core_folder.take(self.folders, self._stack)
         database = Database(self.folders, settings.database_url)
         self._stack.callback(database.close)
         report = await asyncio.to_thread(database.open)
@@ -105,23 +96,6 @@ class Core:
         await self._start_scheduling(registry, journal)
         await self._listen(public=public, strict_port=strict_port)
         self._stack.callback(events.close)
-
-    async def _take_data_folder(self) -> None:
-        """One core per data folder, held by a lock that the system releases however we end.
-
-        A command that works without a running core holds it for a moment, so that we wait that long.
-        """
-        lock = filelock.FileLock(self.folders.data / "core.lock", timeout=LOCK_PATIENCE, thread_local=False)
-        try:
-            await asyncio.to_thread(lock.acquire)
-        except filelock.Timeout:
-            raise AppError(
-                "core_running",
-                f"Another Quarterdeck already works with the data folder {self.folders.data}.",
-                "Use that one, or choose another folder with --data-dir.",
-                status=409,
-            ) from None
-        self._stack.callback(lock.release)
 
     def _own_log(self, settings: Settings) -> None:
         files = LogFiles(self.folders.logs)
@@ -211,7 +185,7 @@ class Core:
                     IssueView(code=error.code, sentence=error.sentence, hint=error.hint, severity="error")
                 )
         self._stack.callback(self.folders.lock_file.unlink, missing_ok=True)
-        self._write_lock_file()
+        self._tell_where()
 
     async def _open_public(self, host: str, port: int) -> None:
         listener = Listener(self._app, bind(host, port))
@@ -234,9 +208,12 @@ class Core:
         """Make changed settings true that need no restart. Raises AppError if that is not possible."""
         if changed & {"host", "port"}:
             await self._open_public(new.host, new.port)
-            self._write_lock_file()
+            self._tell_where()
         if "sample_interval" in changed:
             self._sampler.set_interval(new.sample_interval)
+
+    def _tell_where(self) -> None:
+        core_folder.tell_where(self.folders, control_url=self.control_url, public_url=self.public_url)
 
     def _tell(self, report: OpenReport) -> None:
         if report.quarantined is not None:
@@ -248,132 +225,3 @@ class Core:
                     severity="error",
                 )
             )
-
-    def _write_lock_file(self) -> None:
-        path = self.folders.lock_file
-        content: dict[str, Any] = {
-            "pid": os.getpid(),
-            "create_time": psutil.Process().create_time(),
-            "control_url": self.control_url,
-            "public_url": self.public_url,
-        }
-        temporary = path.with_suffix(".new")
-        with _writing(self.folders):
-            temporary.write_text(json.dumps(content), encoding="utf-8")
-            temporary.replace(path)
-
-
-def _prepare(folders: Folders) -> str:
-    """Make the data folder, see that it can be written, and return its token. Raises AppError when it cannot."""
-    probe = folders.data / ".writable"
-    with _writing(folders):
-        folders.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            probe.write_bytes(bytes(PROBE_BYTES))
-        finally:
-            probe.unlink(missing_ok=True)
-        return local_token(folders.token_file)
-
-
-@contextlib.contextmanager
-def _writing(folders: Folders) -> Iterator[None]:
-    """Turn what keeps us from writing in the data folder into an AppError."""
-    try:
-        yield
-    except OSError as error:
-        raise from_os(error, folders.data) from None
-
-
-class CoreThread:
-    """A core on its own thread with its own loop, for the window and for commands that need one."""
-
-    def __init__(
-        self, loaded: Loaded, *, public: bool, on_recovered: Callable[[list[Recovered]], None] | None = None
-    ) -> None:
-        self.core = Core(loaded)
-        self._public = public
-        self._on_recovered = on_recovered
-        self._ready = threading.Event()
-        self._error: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._run, name="core")
-
-    @property
-    def control_url(self) -> str:
-        return self.core.control_url
-
-    @property
-    def token(self) -> str:
-        return self.core.token
-
-    def start(self) -> CoreThread:
-        """Start and wait until it answers. Raises what kept it from starting."""
-        self._thread.start()
-        self._ready.wait()
-        if self._error is not None:
-            self._thread.join()
-            raise self._error
-        if self._on_recovered is not None and self.core.recovered:
-            self._on_recovered(self.core.recovered)
-        return self
-
-    def stop(self) -> None:
-        """Stop in order and join the thread. Raises RuntimeError if it does not end within JOIN_SECONDS.
-
-        Raises also what went wrong while it stopped.
-        """
-        if self._loop is not None and self._stopping is not None and not self._loop.is_closed():
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            raise RuntimeError("the core thread did not end")
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        try:
-            run(self._main())
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits in start()
-            self._error = error
-        finally:
-            self._ready.set()
-
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        await self.core.start(public=self._public)
-        try:
-            self._ready.set()
-            await self._stopping.wait()
-        finally:
-            await self.core.stop()
-
-
-def run(main: Any) -> Any:
-    """Run a coroutine on the fastest loop there is (uvloop where it exists)."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
-
-
-async def serve(loaded: Loaded, announce: Callable[[Core], None]) -> None:
-    """The core without a window: runs until SIGTERM or SIGINT. Raises AppError when it cannot start."""
-    import signal
-
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stopping.set)
-    core = Core(loaded)
-    await core.start(public=True, strict_port=True)
-    try:
-        announce(core)
-        await stopping.wait()
-    finally:
-        await core.stop()

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from quarterdeck.core import CoreThread
+from quarterdeck.core_thread import CoreThread
 from quarterdeck.settings import load_settings
 
 STARTER = "SmolLM2-135M-Instruct"

@@ -15,7 +15,8 @@ from running_core import RunningCore
 
 from quarterdeck.backends.base import Backend
 from quarterdeck.backends.logs import LogBook
-from quarterdeck.core import Core, CoreThread
+from quarterdeck.core import Core
+from quarterdeck.core_thread import CoreThread
 from quarterdeck.settings import Loaded, load_settings
 
 NOTHING_LISTENS = "http://127.0.0.1:9"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from starlette.types import Receive, Scope, Send
@@ -35,10 +37,14 @@ _NOT_PASSED_ON = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One request on its way: where to (`path` such as /v1/chat/completions), what, and under which conditions."""
+    """One request on its way: where to (`path` such as /v1/chat/completions), what, and under which conditions.
+
+    `fields` is what `body` says as JSON; `model` is our name of the model, which need not be the one in `fields`.
+    """
 
     path: str
     model: str
+    fields: Mapping[str, Any]
     body: bytes
     content_type: str
     stream: bool
@@ -107,10 +113,11 @@ class Forward:
         await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
 
     async def _pass_on(self, instance: Instance, send: Send) -> None:
-        headers = {"content-type": self._out.content_type, "accept": EVENT_STREAM if self._out.stream else "*/*"}
-        url = instance.base_url + self._out.path
+        accept = EVENT_STREAM if self._out.stream else "*/*"
+        headers = {"content-type": self._out.content_type, "accept": accept, **instance.headers}
+        url, body = instance.base_url + self._out.path, self._body(instance)
         try:
-            async with self._http.post(url, data=self._body(), headers=headers, allow_redirects=False) as answer:
+            async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as answer:
                 self._record.status = answer.status
                 if self._started and answer.status != 200:
                     raise _refused_in_stream(answer.status, await answer.text())
@@ -126,8 +133,12 @@ class Forward:
             raise failure from error
         await send({"type": "http.response.body", "body": b""})
 
-    def _body(self) -> bytes | io.BytesIO:
-        return self._out.body if len(self._out.body) <= SENT_AT_ONCE else io.BytesIO(self._out.body)
+    def _body(self, instance: Instance) -> bytes | io.BytesIO:
+        """The client's own bytes, unless the engine knows the model under another id."""
+        body = self._out.body
+        if instance.served_id not in ("", self._out.fields["model"]):
+            body = json.dumps({**self._out.fields, "model": instance.served_id}).encode()
+        return body if len(body) <= SENT_AT_ONCE else io.BytesIO(body)
 
     async def _pump(self, answer: aiohttp.ClientResponse, send: Send) -> None:
         async for chunk in answer.content.iter_any():

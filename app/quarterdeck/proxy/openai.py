@@ -78,6 +78,7 @@ class OpenAIProxy:
         outgoing = Outgoing(
             path=request.url.path,
             model=view.name,
+            fields=fields,
             body=body,
             content_type=request.headers.get("content-type", "application/json"),
             stream=fields.get("stream") is True,
