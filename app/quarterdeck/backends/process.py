@@ -15,7 +15,7 @@ import psutil
 
 from quarterdeck.backends.base import ExitReport
 from quarterdeck.backends.logs import LineSplitter, LogBook
-from quarterdeck.processes import is_alive
+from quarterdeck.processes import end_family, is_alive
 from quarterdeck.tasks import spawn
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -133,15 +133,7 @@ async def stop_leftover(pid: int, create_time: float, patience: float) -> bool:
     """Stop an engine of an earlier run, recognised by pid and create time (seconds since the epoch); True if it ran."""
     if not is_alive(pid, create_time):
         return False
-    process = psutil.Process(pid)
-    family = [process, *process.children(recursive=True)]
-    for member in family:
-        with contextlib.suppress(psutil.Error):
-            member.terminate()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, family, patience)
-    for member in alive:
-        with contextlib.suppress(psutil.Error):
-            member.kill()
+    await asyncio.to_thread(end_family, pid, create_time, patience)
     return True
 
 
