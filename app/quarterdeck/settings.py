@@ -107,6 +107,10 @@ class Settings(BaseModel):
         [], label="Give way to programs", group="Scheduling",
         text="Names of programs; while one of them runs, models give up the GPU. They come back when it ends.",
     )  # fmt: skip
+    discover_at_start: bool = _setting(
+        True, label="Look around at the start", group="Discovery", restart=True,
+        text="Look for running servers and for models when Quarterdeck starts. Nothing is loaded.",
+    )  # fmt: skip
     model_folders: list[str] = _setting(
         [], label="Model folders", group="Discovery",
         text="Folders that are searched for GGUF files and folders of safetensors.",

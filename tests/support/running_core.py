@@ -13,6 +13,13 @@ from quarterdeck.core_thread import CoreThread
 from quarterdeck.settings import load_settings
 
 STARTER = "SmolLM2-135M-Instruct"
+# Servers that happen to run on this machine are nobody's business in a test.
+NOBODY_ELSE: dict[str, Any] = {
+    "discover_at_start": False,
+    "probe_ports": [],
+    "ollama_url": "http://127.0.0.1:9",
+    "litellm_url": "http://127.0.0.1:9",
+}
 
 
 class RunningCore:
@@ -41,7 +48,7 @@ class RunningCore:
 @contextlib.contextmanager
 def running_core(data_dir: Path | None = None, **settings: Any) -> Iterator[RunningCore]:
     """Start a core with `settings` over a data folder; a free public port unless one is given."""
-    loaded = load_settings(data_dir, {"port": 0, "nvml": False, **settings})
+    loaded = load_settings(data_dir, {"port": 0, "nvml": False, **NOBODY_ELSE, **settings})
     thread = CoreThread(loaded, public=True).start()
     running = RunningCore(thread)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fake_backend import FakeBackend
 from gguf_writer import CHAT_FACTS, gguf_bytes
-from running_core import RunningCore
+from running_core import NOBODY_ELSE, RunningCore
 
 from quarterdeck.backends.base import Backend
 from quarterdeck.backends.logs import LogBook
@@ -70,7 +70,7 @@ class ScriptedCore(RunningCore):
 @contextlib.contextmanager
 def scripted_core(folder: Path, *, engine_url: str = NOTHING_LISTENS, **settings: Any) -> Iterator[ScriptedCore]:
     """Start a core with `settings` over `folder`/data; free ports unless one is given."""
-    loaded = load_settings(folder / "data", {"port": 0, "nvml": False, **settings})
+    loaded = load_settings(folder / "data", {"port": 0, "nvml": False, **NOBODY_ELSE, **settings})
     thread = CoreThread(loaded, public=True)
     thread.core = _Core(loaded, engine_url)
     thread.start()

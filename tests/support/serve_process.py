@@ -24,6 +24,13 @@ WORKER = "quarterdeck.backends.embedded_worker"
 PROGRAM = (str(Path(sys.executable).with_name("quarterdeck")),)
 MODULE = (sys.executable, "-m", "quarterdeck")
 LISTENING = "listening on "
+# Servers that happen to run on this machine are nobody's business here.
+NOBODY_ELSE = {
+    "QUARTERDECK_DISCOVER_AT_START": "0",
+    "QUARTERDECK_PROBE_PORTS": "",
+    "QUARTERDECK_OLLAMA_URL": "http://127.0.0.1:9",
+    "QUARTERDECK_LITELLM_URL": "http://127.0.0.1:9",
+}
 PATIENCE = 30.0
 
 T = TypeVar("T")
@@ -43,13 +50,14 @@ def surroundings(data_dir: Path, **more: str) -> dict[str, str]:
     """An environment whose home and data folder belong to this test alone."""
     home = data_dir.with_name(f"{data_dir.name}-home")
     home.mkdir(parents=True, exist_ok=True)
-    ours = ("QUARTERDECK_", "CHAT_PROXY_", "XDG_")
+    ours = ("QUARTERDECK_", "CHAT_PROXY_", "XDG_", "OLLAMA_", "OPENAI_", "HF_", "IMAGEWORKS_")
     kept = {
         key: value
         for key, value in os.environ.items()
         if not key.startswith(ours) and not key.lower().endswith("_proxy")
     }
-    return {**kept, "HOME": str(home), "QUARTERDECK_DATA_DIR": str(data_dir), "PYTHONFAULTHANDLER": "1", **more}
+    own = {"HOME": str(home), "QUARTERDECK_DATA_DIR": str(data_dir), "PYTHONFAULTHANDLER": "1"}
+    return {**kept, **NOBODY_ELSE, **own, **more}
 
 
 class Finished(NamedTuple):

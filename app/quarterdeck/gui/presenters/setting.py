@@ -9,7 +9,7 @@ from quarterdeck.errors import AppError
 if TYPE_CHECKING:
     from quarterdeck.schemas.system import SettingView
 
-GROUPS = ("Window", "Server", "Loading", "GPU", "Storage")
+GROUPS = ("Window", "Server", "Loading", "Scheduling", "Discovery", "Backends", "GPU", "Storage")
 
 _WORDS = {
     ("theme", "system"): "Like the desktop",
