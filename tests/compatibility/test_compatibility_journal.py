@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sqlmodel import Session, select
 
 from quarterdeck.compatibility import journal as journal_module
 from quarterdeck.compatibility import records
+from quarterdeck.compatibility.failure import Failure, Pause
 from quarterdeck.compatibility.journal import Begun, EngineTrace, Journal, Recovered, config_hash
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.models import Cause, CauseKind, Outcome, Status
@@ -57,7 +59,7 @@ async def good(journal: Journal, times: int = 1, seconds: float = 2.0) -> None:
 
 
 async def bad(journal: Journal, kind: CauseKind, **more: Any) -> None:
-    await journal.fail((await begin(journal)).attempt_id, cause(kind), **more)
+    await journal.fail((await begin(journal)).attempt_id, Failure(cause(kind), **more))
 
 
 async def test_begin_writes_testing_and_the_attempt(journal: Journal, database: Database) -> None:
@@ -116,7 +118,7 @@ async def test_a_crash_is_judged_by_the_good_loads_before(
     await good(journal, loads)
     begun = await begin(journal)
     long = cause(CauseKind.HARDWARE, "Crash: " + "x" * 500)
-    attempt = await journal.fail(begun.attempt_id, long, exit_code=None, signal="SIGABRT", log_tail="last line")
+    attempt = await journal.fail(begun.attempt_id, Failure(long, signal="SIGABRT", log_tail="last line"))
     model = await stored(database)
     assert (attempt.outcome, attempt.signal, attempt.log_tail) == (Outcome.FAILED, "SIGABRT", "last line")
     assert (attempt.failure_class, attempt.error, attempt.hint) == ("hardware-class", long.sentence, "Do this.")
@@ -139,7 +141,7 @@ async def test_other_causes_keep_the_status_and_say_what_happened(
 ) -> None:
     await add(database, status=before, notes="earlier", status_hardware="there", status_config_hash="old")
     begun = await begin(journal)
-    attempt = await journal.fail(begun.attempt_id, cause(kind, "Port 8080 is in use."), exit_code=1)
+    attempt = await journal.fail(begun.attempt_id, Failure(cause(kind, "Port 8080 is in use."), exit_code=1))
     model = await stored(database)
     assert (model.status, attempt.status_after, attempt.exit_code) == (before, before, 1)
     assert "Port 8080 is in use." in model.notes.splitlines()[0]
@@ -169,7 +171,7 @@ async def test_an_attempt_ends_only_once(journal: Journal, database: Database) -
     begun = await begin(journal)
     ended = await journal.cancel(begun.attempt_id, "enough")
     assert await journal.succeed(begun.attempt_id, 1) == ended
-    assert await journal.fail(begun.attempt_id, cause(CauseKind.HARDWARE)) == ended
+    assert await journal.fail(begun.attempt_id, Failure(cause(CauseKind.HARDWARE))) == ended
     model = await stored(database)
     assert (model.status, model.total_loads, model.notes) == (Status.UNKNOWN, 0, "")
 
@@ -187,7 +189,7 @@ async def test_a_failure_is_recorded_whatever_the_engine_printed(journal: Journa
     await add(database)
     begun = await begin(journal)
     odd = cause(CauseKind.HARDWARE, "It \0died on \udcff.", "\ud800 line")
-    attempt = await journal.fail(begun.attempt_id, odd, log_tail="x" * 50_000 + "\udcfe\0 end")
+    attempt = await journal.fail(begun.attempt_id, Failure(odd, log_tail="x" * 50_000 + "\udcfe\0 end"))
     assert attempt.error == "It died on ?.\n? line"
     assert attempt.log_tail.endswith("x? end")
     assert len(attempt.log_tail) < 20_000
@@ -198,10 +200,9 @@ async def test_a_crash_while_serving_is_judged_like_a_failed_load(journal: Journ
     await add(database)
     begun = await begin(journal)
     await journal.succeed(begun.attempt_id, 3.0)
-    attempt = await journal.crashed_after_load(
-        "tiny", begun.attempt_id, cause(CauseKind.HARDWARE), signal="SIGSEGV", log_tail="segfault"
-    )
-    again = await journal.crashed_after_load("tiny", begun.attempt_id, cause(CauseKind.HARDWARE), signal="SIGSEGV")
+    crash = Failure(cause(CauseKind.HARDWARE), signal="SIGSEGV", log_tail="segfault")
+    attempt = await journal.crashed_after_load("tiny", begun.attempt_id, crash)
+    again = await journal.crashed_after_load("tiny", begun.attempt_id, crash)
     model = await stored(database)
     assert (attempt.outcome, attempt.signal, attempt.load_seconds) == (Outcome.FAILED, "SIGSEGV", 3.0)
     assert again == attempt
@@ -216,7 +217,7 @@ async def test_a_late_crash_report_does_not_end_the_testing_of_the_next_load(
     first = await begin(journal)
     await journal.succeed(first.attempt_id, 1)
     second = await begin(journal)
-    await journal.crashed_after_load("tiny", first.attempt_id, cause(CauseKind.HARDWARE))
+    await journal.crashed_after_load("tiny", first.attempt_id, Failure(cause(CauseKind.HARDWARE)))
     assert (await stored(database)).status is Status.TESTING
     cancelled = await journal.cancel(second.attempt_id, "")
     assert cancelled.status_after is Status.INCOMPATIBLE
@@ -372,9 +373,29 @@ async def test_a_refused_write_changes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(records, "running", refuse)
         with pytest.raises(AppError) as caught:
-            await journal.fail(begun.attempt_id, cause(CauseKind.HARDWARE))
+            await journal.fail(begun.attempt_id, Failure(cause(CauseKind.HARDWARE)))
     assert caught.value.code == "disk_full"
     assert ((await stored(database)).notes, (await row(database, begun.attempt_id)).outcome) == (
         "mine", Outcome.RUNNING,
     )  # fmt: skip
-    assert (await journal.fail(begun.attempt_id, cause(CauseKind.HARDWARE))).outcome is Outcome.FAILED
+    assert (await journal.fail(begun.attempt_id, Failure(cause(CauseKind.HARDWARE)))).outcome is Outcome.FAILED
+
+
+async def test_how_long_a_model_is_left_alone_outlives_a_restart(journal: Journal, database: Database) -> None:
+    await add(database)
+    until = datetime.now(UTC) + timedelta(seconds=30)
+    for failures in (1, 2):
+        await journal.set_pause("tiny", Pause(failures, until))
+    assert await Journal(database).pauses() == {"tiny": Pause(2, until)}
+    await journal.set_pause("tiny", None)
+    await journal.set_pause("tiny", None)
+    assert await journal.pauses() == {}
+
+
+async def test_a_removed_model_is_not_left_alone(journal: Journal, database: Database) -> None:
+    await add(database)
+    pause = Pause(1, datetime.now(UTC))
+    await journal.set_pause("tiny", pause)
+    await database.run(lambda session: session.delete(session.get_one(Model, "tiny")))
+    await journal.set_pause("tiny", pause)
+    assert await journal.pauses() == {}

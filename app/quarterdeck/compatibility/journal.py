@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from quarterdeck.compatibility.failure import Failure, Pause
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.jsontext import config_hash
-from quarterdeck.schemas.models import AttemptView, Cause, Status
+from quarterdeck.schemas.models import AttemptView, Status
 from quarterdeck.storage.database import Database
 from quarterdeck.tasks import spawn
 
@@ -113,22 +114,12 @@ class Journal:
 
         return await self._database.run(work)
 
-    async def fail(
-        self,
-        attempt_id: int,
-        cause: Cause,
-        *,
-        exit_code: int | None = None,
-        signal: str | None = None,
-        log_tail: str = "",
-        exceeds_card: bool = False,
-    ) -> AttemptView:
+    async def fail(self, attempt_id: int, failure: Failure) -> AttemptView:
         """The load failed; the cause decides the status. An attempt that has ended already stays as it is."""
 
         def work(session: Session) -> AttemptView:
             from quarterdeck.compatibility import records
 
-            failure = records.Failure(cause, exit_code, signal, log_tail, exceeds_card)
             return records.fail(session, attempt_id, failure)
 
         return await self._database.run(work)
@@ -143,24 +134,13 @@ class Journal:
 
         return await self._database.run(work)
 
-    async def crashed_after_load(
-        self,
-        model_name: str,
-        attempt_id: int,
-        cause: Cause,
-        *,
-        exit_code: int | None = None,
-        signal: str | None = None,
-        log_tail: str = "",
-        exceeds_card: bool = False,
-    ) -> AttemptView:
+    async def crashed_after_load(self, model_name: str, attempt_id: int, failure: Failure) -> AttemptView:
         """The engine died after the load had succeeded: judged like a failed load. AppError `unknown_model`."""
 
         def work(session: Session) -> AttemptView:
             from quarterdeck.compatibility import records
 
             records.model(session, model_name)
-            failure = records.Failure(cause, exit_code, signal, log_tail, exceeds_card)
             return records.crash_after_load(session, attempt_id, failure)
 
         return await self._database.run(work)
@@ -232,6 +212,26 @@ class Journal:
             return records.usual_load_seconds(session, name)
 
         return await self._database.run(work)
+
+    async def pauses(self) -> dict[str, Pause]:
+        """The models that are left alone after failures, by name; also those whose time is over."""
+
+        def work(session: Session) -> dict[str, Pause]:
+            from quarterdeck.compatibility import records
+
+            return records.pauses(session)
+
+        return await self._database.run(work)
+
+    async def set_pause(self, name: str, pause: Pause | None) -> None:
+        """Keep how long a model is left alone; None forgets it."""
+
+        def work(session: Session) -> None:
+            from quarterdeck.compatibility import records
+
+            records.set_pause(session, name, pause)
+
+        await self._database.run(work)
 
     async def _withdraw(self, writing: asyncio.Task[Begun]) -> None:
         begun = await writing

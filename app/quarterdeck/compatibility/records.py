@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlmodel import Session, col, delete, desc, select
 
 from quarterdeck.compatibility import machine, notes
+from quarterdeck.compatibility.failure import Failure, Pause
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.jsontext import to_text
-from quarterdeck.schemas.models import AttemptView, Cause, CauseKind, Outcome, Status
-from quarterdeck.storage.tables import LoadAttempt, Model, now
+from quarterdeck.schemas.models import AttemptView, CauseKind, Outcome, Status
+from quarterdeck.storage.tables import Cooldown, LoadAttempt, Model, now
 
 ATTEMPTS_KEPT = 200
 _LONGEST_ERROR = 4000
 _LONGEST_LOG = 16_000
 _USUAL_OF = 5
-
-
-class Failure(NamedTuple):
-    """How a load failed: its cause and what the engine left behind."""
-
-    cause: Cause
-    exit_code: int | None
-    signal: str | None
-    log_tail: str
-    exceeds_card: bool
-
-    @property
-    def tells_of_hardware(self) -> bool:
-        """Whether the failure says something lasting about the model on this hardware."""
-        kind = self.cause.kind
-        return kind is CauseKind.HARDWARE or (kind is CauseKind.CAPACITY and self.exceeds_card)
 
 
 def model(session: Session, name: str) -> Model:
@@ -194,6 +179,23 @@ def engines(session: Session, limit: int) -> list[LoadAttempt]:
     """The newest attempts that had an engine."""
     query = select(LoadAttempt).where(col(LoadAttempt.engine_pid).is_not(None))
     return list(session.exec(query.order_by(desc(col(LoadAttempt.id))).limit(limit)))
+
+
+def pauses(session: Session) -> dict[str, Pause]:
+    """The models that are left alone after failures, by name; also those whose time is over."""
+    return {row.model_name: Pause(row.failures, row.until) for row in session.exec(select(Cooldown))}
+
+
+def set_pause(session: Session, name: str, pause: Pause | None) -> None:
+    """Keep how long a model is left alone; None forgets it, and a model that was removed is passed over."""
+    row = session.get(Cooldown, name)
+    if pause is None:
+        if row is not None:
+            session.delete(row)
+    elif row is not None:
+        row.failures, row.until = pause
+    elif session.get(Model, name) is not None:
+        session.add(Cooldown(model_name=name, failures=pause.failures, until=pause.until))
 
 
 def view(row: LoadAttempt) -> AttemptView:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quarterdeck.backends.base import Backend, EngineFailed, EngineRecord, ExitReport, Instance, Target
+from quarterdeck.compatibility.failure import Failure
 from quarterdeck.errors import AppError
 from quarterdeck.registry.parts import read_model
 from quarterdeck.scheduling import failures
@@ -334,10 +335,12 @@ class Scheduler:
             load,
             lambda id_: self.catalog.journal.fail(
                 id_,
-                cause,
-                exit_code=report.exit_code if report else None,
-                signal=report.signal if report else None,
-                log_tail=tail,
+                Failure(
+                    cause,
+                    exit_code=report.exit_code if report else None,
+                    signal=report.signal if report else None,
+                    log_tail=tail,
+                ),
             ),
         )
         self._on_backend(self.backends[load.view.backend])
@@ -376,10 +379,7 @@ class Scheduler:
             lambda: self.catalog.journal.crashed_after_load(
                 name,
                 loaded.attempt_id,
-                cause,
-                exit_code=report.exit_code,
-                signal=report.signal,
-                log_tail="\n".join(log),
+                Failure(cause, exit_code=report.exit_code, signal=report.signal, log_tail="\n".join(log)),
             ),
         )
 
