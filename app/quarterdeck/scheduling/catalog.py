@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from quarterdeck.compatibility.journal import Journal
 from quarterdeck.errors import AppError
@@ -23,6 +24,8 @@ class RunState:
     phase: Phase = Phase.UNLOADED
     progress: LoadProgress | None = None
     last_error: str | None = None
+    queue_position: int | None = None
+    cooldown_until: datetime | None = None
     published_at: float = 0.0
 
 
@@ -103,11 +106,29 @@ class Catalog:
         if not same_stage or time.monotonic() - run.published_at >= PROGRESS_SECONDS:
             self.publish(name)
 
+    def set_queue_position(self, name: str, position: int | None) -> None:
+        """Where a model's load stands in the queue, 0 when it runs; published when it changed."""
+        run = self._run(name)
+        if run.queue_position != position:
+            run.queue_position = position
+            self._publish_known(name)
+
+    def set_cooldown(self, name: str, until: datetime | None) -> None:
+        """Until when a model that failed is not loaded for clients."""
+        run = self._run(name)
+        if run.cooldown_until != until:
+            run.cooldown_until = until
+            self._publish_known(name)
+
     def publish(self, name: str) -> ModelView:
         view = self.get(name)
         self._run(name).published_at = time.monotonic()
         self._events.publish(Topic.MODEL, "changed", view)
         return view
+
+    def _publish_known(self, name: str) -> None:
+        if name in self._stored:
+            self.publish(name)
 
     def _run(self, name: str) -> RunState:
         return self._runs.setdefault(name, RunState())
@@ -122,5 +143,11 @@ class Catalog:
                 "loaded": run.phase is Phase.LOADED,
                 "progress": run.progress,
                 "last_error": run.last_error or view.last_error,
+                "queue_position": run.queue_position,
+                "cooldown_until": _still_to_come(run.cooldown_until),
             }
         )
+
+
+def _still_to_come(moment: datetime | None) -> datetime | None:
+    return moment if moment is not None and moment > datetime.now(UTC) else None
