@@ -71,13 +71,13 @@ async def test_a_loaded_model_answers_and_ends_when_unloaded(backend: EmbeddedBa
     assert record == instance.record
     assert list(dict.fromkeys(stage for stage, _ in stages)) == ["starting the engine", "reading the model"]
     assert all(part is None or 0 <= part <= 1 for _, part in stages)
-    view = backend.view(instance)
+    view = backend.view([instance])
     assert (view.state, view.pid, view.models) == (BackendState.RUNNING, record.pid, ["tiny"])
     assert any("llama" in line.text for line in backend.log.tail(1000))
     await backend.unload(instance)
     assert (await instance.exited).asked_for
     assert not is_alive(record.pid, record.create_time)
-    assert backend.view(None).state is BackendState.STOPPED
+    assert backend.view([]).state is BackendState.STOPPED
 
 
 async def test_a_crash_is_told_in_the_view(backend: EmbeddedBackend, starter_file: Path) -> None:
@@ -85,8 +85,8 @@ async def test_a_crash_is_told_in_the_view(backend: EmbeddedBackend, starter_fil
     os.kill(record.pid, signal.SIGSEGV)
     report = await instance.exited
     assert (report.signal, report.asked_for) == ("SIGSEGV", False)
-    assert backend.view(None).state is BackendState.FAILED
-    assert backend.view(None).last_error
+    assert backend.view([]).state is BackendState.FAILED
+    assert backend.view([]).last_error
 
 
 async def test_a_file_that_the_engine_refuses_fails_with_its_log(backend: EmbeddedBackend, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_a_file_that_the_engine_refuses_fails_with_its_log(backend: Embedd
     assert caught.value.exit_report is not None
     assert caught.value.exit_report.exit_code or caught.value.exit_report.signal
     assert any("fail" in line for line in caught.value.log)
-    assert backend.view(None).state is BackendState.FAILED
+    assert backend.view([]).state is BackendState.FAILED
 
 
 @pytest.mark.parametrize("extra", [{"no_such_thing": 1}, {"n_keep": "many"}])
@@ -124,7 +124,7 @@ async def test_a_load_that_is_cancelled_leaves_no_engine(backend: EmbeddedBacken
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not is_alive(record.pid, record.create_time)
-    assert backend.view(None).state is BackendState.STOPPED
+    assert backend.view([]).state is BackendState.STOPPED
 
 
 async def test_a_load_that_takes_too_long_is_ended(backend: EmbeddedBackend, starter_file: Path) -> None:

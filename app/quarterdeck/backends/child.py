@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,63 +12,106 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from quarterdeck.backends.base import Backend, EngineFailed, EngineRecord, ExitReport, Instance, Started
+from quarterdeck.backends.base import Backend, EngineFailed, EngineRecord, ExitReport, Instance, Started, Target
 from quarterdeck.backends.logs import LogBook
-from quarterdeck.backends.process import EngineProcess, resident_memory
+from quarterdeck.backends.process import EngineProcess, guarded, resident_memory
 from quarterdeck.schemas.backends import BackendState, BackendView, InstanceView
 
 POLL_SECONDS = 0.05
 PROBE_SECONDS = 2.0
 
+_PORT_TAKEN = re.compile(
+    r"(?i)address already in use|EADDRINUSE|only one usage of each socket address|"
+    r"couldn't bind (?:HTTP )?server socket|error while attempting to bind on address"
+)
+
 Tick = Callable[[EngineProcess], None]
 Ready = Callable[[aiohttp.ClientSession], Awaitable[bool]]
+Blame = Callable[[Sequence[str]], str | None]
+"""Finds the line that tells the cause in what an engine printed before it failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to start an engine: its arguments, its loopback port and what makes it count as ready."""
+    """How to start an engine: its arguments, its loopback port and what makes it count as ready.
+
+    `env` is the whole environment, ours where it is None. A guard ends the engine and all it started when Quarterdeck
+    is gone; `guarded` is False for an engine that sees to that itself.
+    """
 
     argv: Sequence[str]
     port: int
     ready: Ready
     env: Mapping[str, str] | None = None
+    guarded: bool = True
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What is wanted of a start, whichever port it ends up on."""
+
+    model: str
+    served_id: str
+    timeout: float
+    tick: Tick
+    started: Started
+
+
+def last_line(lines: Sequence[str]) -> str | None:
+    return lines[-1] if lines else None
+
+
 class Children:
     """The engine processes of one backend. Core loop only."""
 
-    def __init__(self, log: LogBook, *, stop_patience: Callable[[], float]) -> None:
+    def __init__(self, log: LogBook, *, stop_patience: Callable[[], float], blame: Blame = last_line) -> None:
         self.log = log
         self.last_error: str | None = None
-        self.starting: EngineProcess | None = None
+        self.starting: list[EngineProcess] = []
         self._patience = stop_patience
+        self._blame = blame
         self._processes: dict[Instance, EngineProcess] = {}
 
     async def start(
-        self, launch: Launch, *, model: str, served_id: str, timeout: float, tick: Tick, started: Started
-    ) -> Instance:
-        """Start and wait until ready; `tick` is called while waiting. Raises EngineFailed; cancelling stops it."""
-        self.log.add([f"starting the engine for {model}: {shlex.join(launch.argv)}"], "info")
-        self.last_error = None
-        process = await EngineProcess.start(launch.argv, env=launch.env or os.environ, log=self.log)
-        self.starting = process
+        self, launch: Launch, *, model: str, served_id: str, timeout: float, tick: Tick, started: Started,
+        elsewhere: Callable[[], Launch] | None = None,
+    ) -> Instance:  # fmt: skip
+        """Start and wait until ready; `tick` is called while waiting. Raises EngineFailed; cancelling stops it.
+
+        `elsewhere` gives the same launch on another port; it is used once, when somebody else took the port first.
+        """
+        load = _Load(model, served_id, timeout, tick, started)
         try:
-            await started(EngineRecord(process.pid, process.create_time, launch.port))
-            await _until_ready(process, launch, timeout, tick)
+            return await self._start(launch, load)
+        except EngineFailed as failure:
+            if elsewhere is None or not port_was_taken(failure):
+                raise
+        self.log.add([f"port {launch.port} was taken by another program; trying another one"], "warning")
+        return await self._start(elsewhere(), load)
+
+    async def _start(self, launch: Launch, load: _Load) -> Instance:
+        self.log.add([f"starting the engine for {load.model}: {shlex.join(launch.argv)}"], "info")
+        self.last_error = None
+        argv = guarded(launch.argv) if launch.guarded else launch.argv
+        process = await EngineProcess.start(argv, env=os.environ if launch.env is None else launch.env, log=self.log)
+        self.starting.append(process)
+        try:
+            await load.started(EngineRecord(process.pid, process.create_time, launch.port))
+            await _until_ready(process, launch, load)
         except EngineFailed as failure:
             await process.stop(self._patience())
-            self.last_error = next(iter(failure.log[-1:]), None)
+            self.last_error = self._blame(failure.log)
             raise
         except BaseException:
             await process.stop(self._patience())
             raise
         finally:
-            self.starting = None
-        return self._keep(launch, process, model, served_id)
+            self.starting.remove(process)
+        return self._keep(launch, process, load)
 
     async def stop(self, instance: Instance) -> None:
         """End the process of `instance`; returns when it is gone."""
@@ -89,18 +133,18 @@ class Children:
             view.command, view.uptime_s = first.command, first.uptime_s
             memory = [each.memory_bytes for each in view.instances if each.memory_bytes is not None]
             view.memory_bytes = sum(memory) if memory else None
-        if self.starting is not None:
-            view.state, view.pid, view.actions = BackendState.STARTING, self.starting.pid, ["stop"]
+        if self.starting:
+            view.state, view.pid, view.actions = BackendState.STARTING, self.starting[0].pid, ["stop"]
         elif not view.instances:
             view.state = BackendState.FAILED if self.last_error else BackendState.STOPPED
             view.actions = ["start"]
         return view
 
-    def _keep(self, launch: Launch, process: EngineProcess, model: str, served_id: str) -> Instance:
+    def _keep(self, launch: Launch, process: EngineProcess, load: _Load) -> Instance:
         record = EngineRecord(process.pid, process.create_time, launch.port)
         instance = Instance(
-            model, launch.base_url, record, shlex.join(launch.argv), process.exited, time.monotonic(),
-            served_id=served_id, pids=(process.pid,),
+            load.model, launch.base_url, record, shlex.join(launch.argv), process.exited, time.monotonic(),
+            served_id=load.served_id, pids=(process.pid,),
         )  # fmt: skip
         self._processes[instance] = process
         process.exited.add_done_callback(lambda exited: self._ended(instance, process, exited.result()))
@@ -110,7 +154,7 @@ class Children:
         self._processes.pop(instance, None)
         if not report.asked_for:
             how = f"by {report.signal}" if report.signal else f"with exit code {report.exit_code}"
-            self.last_error = next(iter(process.output[-1:]), f"The engine ended {how}.")
+            self.last_error = self._blame(process.output) or f"The engine ended {how}."
 
 
 def instance_view(instance: Instance) -> InstanceView:
@@ -127,6 +171,19 @@ def instance_view(instance: Instance) -> InstanceView:
     )
 
 
+def port_was_taken(failure: EngineFailed) -> bool:
+    """Whether an engine ended because another program listens on its port."""
+    return failure.exit_report is not None and any(map(_PORT_TAKEN.search, failure.log))
+
+
+def read_fraction(process: EngineProcess, target: Target) -> float | None:
+    """How much of the file is in memory, seen from outside; an engine that maps its file shows it there too."""
+    resident = process.memory_bytes()
+    if resident is None or not target.size_bytes:
+        return None
+    return min(0.99, resident / target.size_bytes)
+
+
 def answers(path: str, port: int) -> Ready:
     """Ready when GET `path` on the loopback `port` answers 200."""
 
@@ -140,9 +197,9 @@ def answers(path: str, port: int) -> Ready:
     return ready
 
 
-async def _until_ready(process: EngineProcess, launch: Launch, timeout: float, tick: Tick) -> None:
+async def _until_ready(process: EngineProcess, launch: Launch, load: _Load) -> None:
     """Raises EngineFailed when the process ends or `timeout` seconds are over."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + load.timeout
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_SECONDS)) as http:
         while True:
             if process.exited.done():
@@ -150,6 +207,6 @@ async def _until_ready(process: EngineProcess, launch: Launch, timeout: float, t
             if await launch.ready(http):
                 return
             if time.monotonic() > deadline:
-                raise EngineFailed(None, process.output, timed_out=timeout)
-            tick(process)
+                raise EngineFailed(None, process.output, timed_out=load.timeout)
+            load.tick(process)
             await asyncio.wait([process.exited], timeout=POLL_SECONDS)

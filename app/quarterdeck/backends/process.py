@@ -21,6 +21,7 @@ from quarterdeck.tasks import spawn
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LAST_WORDS_SECONDS = 1.0
 _LINES_KEPT = 2000
+_LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class EngineProcess:
@@ -135,6 +136,13 @@ async def stop_leftover(pid: int, create_time: float, patience: float) -> bool:
         return False
     await asyncio.to_thread(end_family, pid, create_time, patience)
     return True
+
+
+def guarded(argv: Sequence[str]) -> list[str]:
+    """The command that starts `argv` under the same pid, with a guard that ends it when we are gone."""
+    if os.name != "posix":
+        return list(argv)
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *argv]
 
 
 def free_port() -> int:
