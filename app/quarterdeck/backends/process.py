@@ -10,10 +10,12 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import psutil
 
 from quarterdeck.backends.base import ExitReport
+from quarterdeck.backends.following import follow
 from quarterdeck.backends.logs import LineSplitter, LogBook
 from quarterdeck.processes import end_family, is_alive
 from quarterdeck.tasks import spawn
@@ -38,18 +40,26 @@ class EngineProcess:
         spawn(self._watch(), name=f"watch engine {self.pid}")
 
     @classmethod
-    async def start(cls, argv: Sequence[str], *, env: Mapping[str, str], log: LogBook) -> EngineProcess:
-        """Start `argv` with a pipe as its standard input that stays open for as long as we live."""
+    async def start(
+        cls, argv: Sequence[str], *, env: Mapping[str, str], log: LogBook, file: Path | None = None
+    ) -> EngineProcess:
+        """Start `argv` with a pipe as its standard input that stays open for as long as we live.
+
+        Its output comes through a pipe, or by way of `file`: then it can go on writing when we are gone.
+        """
         output = _Output(log)
-        transport, _ = await asyncio.get_running_loop().subprocess_exec(
-            lambda: output,
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=dict(env),
-            start_new_session=True,
-        )
+        with contextlib.ExitStack() as opened:
+            transport, _ = await asyncio.get_running_loop().subprocess_exec(
+                lambda: output,
+                *argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE if file is None else opened.enter_context(_emptied(file)),
+                stderr=asyncio.subprocess.STDOUT,
+                env=dict(env),
+                start_new_session=True,
+            )
+        if file is not None:
+            spawn(output.follow(file), name=f"read {file.name}")
         return cls(transport, output)
 
     @property
@@ -118,9 +128,22 @@ class _Output(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         self.ended.set()
 
+    async def follow(self, file: Path) -> None:
+        await follow(file, self.ended, lambda part: self._keep(self._splitter.feed(part)))
+        self._keep(self._splitter.finish())
+        self.closed.set()
+
     def _keep(self, texts: list[str]) -> None:
         self.lines.extend(line.text for line in self._log.add(texts))
         del self.lines[:-_LINES_KEPT]
+
+
+def _emptied(file: Path) -> IO[bytes]:
+    """`file` opened for appending, so that it can be emptied while an engine writes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    opened = file.open("ab")
+    opened.truncate(0)
+    return opened
 
 
 def _signal_name(number: int) -> str:
