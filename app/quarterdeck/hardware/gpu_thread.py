@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from quarterdeck.hardware import reasons
+from quarterdeck.hardware.processes import Held
 from quarterdeck.hardware.surroundings import Surroundings
 from quarterdeck.hardware.units import without_values
 from quarterdeck.schemas.hardware import GpuSample, NvmlState, NvmlStatus
 
 
 class Reading(NamedTuple):
-    """What NVML said last; `at` is on the monotonic clock."""
+    """What NVML said last; `at` is on the monotonic clock.
+
+    `listed` says whether it tells which processes hold how much memory, `notes` are sentences about the cards.
+    """
 
     at: float
     status: NvmlStatus
     gpus: list[GpuSample]
+    held: Sequence[Held] = ()
+    listed: bool = False
+    notes: Sequence[str] = ()
 
 
 class GpuThread:
     """Asks NVML on request, in a daemon thread of its own; `answered` is called on that thread after each answer."""
 
-    def __init__(self, *, silence: float, answered: Callable[[], None]) -> None:
+    def __init__(self, *, silence: float, answered: Callable[[], None], surroundings: Surroundings) -> None:
         self._silence = silence
         self._answered = answered
-        self._surroundings = Surroundings()
+        self._surroundings = surroundings
         self._changed = threading.Condition()
         self._asked_at: float | None = None
         self._stopping = False
@@ -74,7 +81,7 @@ class GpuThread:
         while self._await_question():
             samples = gpus.read()
             with self._changed:
-                self._last = Reading(time.monotonic(), gpus.status, samples)
+                self._last = Reading(time.monotonic(), gpus.status, samples, gpus.held, gpus.listed, gpus.notes)
                 self._asked_at = None
                 self._changed.notify_all()
             self._answered()

@@ -10,8 +10,9 @@ from typing import Any
 
 from quarterdeck.hardware import nvml, reasons
 from quarterdeck.hardware.backoff import Backoff
+from quarterdeck.hardware.processes import Held
 from quarterdeck.hardware.surroundings import Surroundings, sysfs_address
-from quarterdeck.hardware.units import celsius, memory, percent, watts, without_values
+from quarterdeck.hardware.units import add, celsius, memory, percent, watts, without_values
 from quarterdeck.schemas.hardware import GpuSample, NvmlState, NvmlStatus
 
 _log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class _Device:
     identity: GpuSample
     unsupported: dict[str, str] = field(default_factory=dict)
     lost: nvml.Refused | None = None
+    divided: bool = False
 
 
 class Gpus:
@@ -39,15 +41,24 @@ class Gpus:
         self._driver: str | None = None
         self._connected = False
         self.status = reasons.explain(NvmlState.STARTING, self._surroundings)
+        self.held: list[Held] = []
+        self.listed = False
+        self.notes: list[str] = []
 
     def read(self) -> list[GpuSample]:
-        """A sample of each GPU; connects first, and again after a failure once its waiting time is over."""
+        """A sample of each GPU; connects first, and again after a failure once its waiting time is over.
+
+        Afterwards `held` are the processes that hold memory, `listed` is true when every card told them with their
+        memory, and `notes` are sentences about the cards.
+        """
+        self.held, self.listed, self.notes = [], False, []
         try:
             if self._must_connect():
                 self._connect()
             if self._connected:
                 samples = [self._sample(device) for device in self._devices]
                 self._judge()
+                self.listed = all("processes" not in sample.unavailable for sample in samples)
                 return samples
         except nvml.Refused as refused:
             self._disconnect(refused)
@@ -110,6 +121,8 @@ class Gpus:
             memory_total=identity.memory_total,
             power_limit=identity.power_limit,
         )
+        mode, _ = self._ask(device, nvml.MIG_MODE)
+        device.divided = bool(mode and mode[0])
         return device
 
     def _sample(self, device: _Device) -> GpuSample:
@@ -128,15 +141,50 @@ class Gpus:
         for name, queries, convert in _NUMBERS:
             answer, why[name] = self._ask(device, queries)
             values[name] = None if answer is None else convert(answer)
+        held, why["processes"] = self._holders(device)
         if device.lost:
             return self._without_values(device)
+        self.held.extend(held)
         lasting = {name: values[name] for name in ("memory_total", "power_limit") if values[name] is not None}
         device.identity = identity.model_copy(update=lasting)
         missing = {name: why[name] or reasons.IMPLAUSIBLE for name, value in values.items() if value is None}
+        if device.divided and "utilization" in missing:
+            missing["utilization"] = reasons.DIVIDED
+        if why["processes"]:
+            missing["processes"] = why["processes"]
         return identity.model_copy(update={**values, "unavailable": missing})
 
-    def _ask(self, device: _Device, queries: tuple[nvml.Query, ...]) -> tuple[Any, str]:
-        """The first answer that one of `queries` gives, else None and the reason. Raises Refused when NVML is gone."""
+    def _holders(self, device: _Device) -> tuple[list[Held], str]:
+        """The processes that hold memory of this GPU, and why they or their memory are not known, or not all."""
+        if self._surroundings.is_wsl():
+            return [], reasons.WSL_PROCESSES
+        handles = self._instances(device) if device.divided else [device.handle]
+        found: dict[int, int | None] = {}
+        reason = ""
+        for handle in handles:
+            compute, why = self._ask(device, nvml.COMPUTE_PROCESSES, handle)
+            graphics, _ = self._ask(device, nvml.GRAPHICS_PROCESSES, handle)
+            reason = reason or why
+            for pid, size in nvml.held_by_pid(compute or [], graphics or []).items():
+                found[pid] = add(found.get(pid, 0), size)
+        if not reason and None in found.values():
+            reason = reasons.NOT_PER_PROCESS
+        return [Held(device.identity.index, pid, size) for pid, size in found.items()], reason
+
+    def _instances(self, device: _Device) -> list[Any]:
+        """The MIG instances of a divided card; a note says which there are."""
+        most, _ = self._ask(device, nvml.MIG_MOST)
+        asked = [self._ask(device, nvml.mig_instance(place))[0] for place in range(most or 0)]
+        instances = [handle for handle in asked if handle is not None]
+        memories = [self._ask(device, nvml.MEMORY, handle)[0] for handle in instances]
+        self.notes.append(reasons.divided(device.identity.name, [memory.total for memory in memories if memory]))
+        return instances
+
+    def _ask(self, device: _Device, queries: tuple[nvml.Query, ...], handle: Any = None) -> tuple[Any, str]:
+        """The first answer that one of `queries` gives, else None and the reason. Raises Refused when NVML is gone.
+
+        The question is about the whole device, or about the MIG instance of it with that `handle`.
+        """
         reason = ""
         for query in queries:
             if device.lost:
@@ -145,7 +193,7 @@ class Gpus:
                 reason = device.unsupported[query.key]
                 continue
             try:
-                return nvml.call(query.function, device.handle, *query.arguments), ""
+                return nvml.call(query.function, handle or device.handle, *query.arguments), ""
             except nvml.Refused as refused:
                 if refused.disconnected:
                     raise

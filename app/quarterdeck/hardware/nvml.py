@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pynvml
@@ -94,3 +95,27 @@ POWER_LIMIT = (
 NAME = (Query("name", "nvmlDeviceGetName"),)
 UUID = (Query("uuid", "nvmlDeviceGetUUID"),)
 PCI = (Query("pci", "nvmlDeviceGetPciInfo"),)
+COMPUTE_PROCESSES = (
+    Query("compute_v3", "nvmlDeviceGetComputeRunningProcesses_v3"),
+    Query("compute_v2", "nvmlDeviceGetComputeRunningProcesses_v2"),
+)
+GRAPHICS_PROCESSES = (
+    Query("graphics_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3"),
+    Query("graphics_v2", "nvmlDeviceGetGraphicsRunningProcesses_v2"),
+)
+MIG_MODE = (Query("mig_mode", "nvmlDeviceGetMigMode"),)
+MIG_MOST = (Query("mig_most", "nvmlDeviceGetMaxMigDeviceCount"),)
+
+
+def mig_instance(place: int) -> tuple[Query, ...]:
+    """The query for the MIG instance at a place, which may be empty."""
+    return (Query(f"mig_{place}", "nvmlDeviceGetMigDeviceHandleByIndex", (place,)),)
+
+
+def held_by_pid(compute: Sequence[Any], graphics: Sequence[Any]) -> dict[int, int | None]:
+    """Bytes by pid from the two lists of NVML; a process in both holds its memory once. None where it does not tell."""
+    found: dict[int, int | None] = {}
+    for entry in (*compute, *graphics):
+        before, size = found.get(entry.pid), entry.usedGpuMemory
+        found[entry.pid] = size if before is None else max(before, size or 0)
+    return found

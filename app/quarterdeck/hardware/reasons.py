@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from quarterdeck.hardware.surroundings import Surroundings
 from quarterdeck.schemas.hardware import NvmlState, NvmlStatus
 
@@ -12,7 +15,13 @@ NOT_ANSWERING = "The NVIDIA driver does not answer."
 NOT_MEASURED = "Not measured while nobody is watching."
 IMPLAUSIBLE = "The driver gave a value that cannot be right."
 SHARED_MEMORY = "This graphics card uses the memory of the computer."
+AMD_NO_VALUE = "The driver of the graphics card gives no value for it."
+DIVIDED = "A graphics card that is divided with MIG does not report it."
+NOT_PER_PROCESS = "The driver lists the programs, but not how much memory each of them holds."
+WSL_PROCESSES = "In WSL the driver does not say which programs hold the memory of the graphics card."
+OTHER_USERS = "Programs of other users are not listed: only they may see how much memory those hold."
 
+_GIB = 1024**3
 _RESTART = "Restart the computer."
 _RESTART_WSL = "Run “wsl --shutdown” in Windows, then start again."
 _SENTENCES: dict[NvmlState, tuple[str, str]] = {
@@ -81,6 +90,16 @@ def explain(
 def asleep() -> NvmlStatus:
     """The status while every NVIDIA card of this computer is suspended."""
     return NvmlStatus(state=NvmlState.NO_GPU, reason=ASLEEP, hint="Its values appear as soon as a program uses it.")
+
+
+def divided(name: str, sizes: Sequence[int]) -> str:
+    """What to know about a card that is divided with MIG into instances of these sizes in bytes."""
+    if not sizes:
+        return f"{name} is divided with MIG, but this user can see no instance of it."
+    counted = Counter(f"{size / _GIB:.1f} GiB" for size in sizes)
+    parts = ", ".join(f"{count} × {size}" if count > 1 else size for size, count in counted.items())
+    count = "one MIG instance" if len(sizes) == 1 else f"{len(sizes)} MIG instances"
+    return f"{name} is divided into {count} ({parts}). A program sees only the instance it was given."
 
 
 def _library_missing(surroundings: Surroundings) -> tuple[str, str]:

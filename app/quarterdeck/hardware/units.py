@@ -20,6 +20,11 @@ def memory(used: int, total: int) -> tuple[int | None, int | None]:
     return (used if 0 <= used <= total else None), total
 
 
+def add(one: int | None, other: int | None) -> int | None:
+    """The sum of two amounts; None when one of them is not known."""
+    return None if one is None or other is None else one + other
+
+
 def celsius(value: int) -> float | None:
     return float(value) if _COLDEST <= value <= _HOTTEST else None
 

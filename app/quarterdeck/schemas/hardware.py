@@ -33,15 +33,24 @@ class NvmlStatus(BaseModel):
     driver_version: str | None = None
 
 
+class GpuVendor(StrEnum):
+    """Who made a GPU, and so how it is read: NVML or the files of the amdgpu driver."""
+
+    NVIDIA = "nvidia"
+    AMD = "amd"
+
+
 class GpuSample(BaseModel):
     """One GPU at one moment: percent, bytes, degrees Celsius, watts.
 
-    `unavailable` maps a field name to the reason for which that field is null.
+    `unavailable` maps a field name to the reason for which that field is null; its `processes` says why the programs
+    that hold memory of this GPU, or how much each of them holds, are not known or not all of them are.
     """
 
     index: int
     uuid: str
     name: str
+    vendor: GpuVendor = GpuVendor.NVIDIA
     bus_id: str | None = None
     utilization: float | None = None
     memory_used: int | None = None
@@ -55,8 +64,10 @@ class GpuSample(BaseModel):
 class GpuProcess(BaseModel):
     """A process that holds GPU memory. Bytes, seconds; null means that the driver does not tell.
 
+    `name` is what a person knows it by (`vllm`, not `python3`), empty when nothing can be learned about it.
+
     `model` and `backend` are set when it belongs to a model that Quarterdeck knows, itself or as a descendant of its
-    engine. An `orphan` holds memory though whoever started it is gone. `create_time` tells it from a later process with
+    engine. An `orphan` is an engine that holds memory though whoever started it is gone. `create_time` tells it from a later process with
     the same pid.
     """
 
