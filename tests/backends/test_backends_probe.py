@@ -124,7 +124,10 @@ HAND_MADE: dict[str, tuple[dict[str, Reply], str, BackendKind | None, ServerStat
     ),
     "TabbyAPI in trouble": (
         FASTAPI
-        | {"/v1/models": models("x", owned_by="tabbyAPI"), "/health": reply({"status": "unhealthy", "issues": [1]}, 503)},
+        | {
+            "/v1/models": models("x", owned_by="tabbyAPI"),
+            "/health": reply({"status": "unhealthy", "issues": [1]}, 503),
+        },
         "tabbyapi", OPENAI, DEFECT,
     ),
     "Aphrodite": (
@@ -139,7 +142,10 @@ HAND_MADE: dict[str, tuple[dict[str, Reply], str, BackendKind | None, ServerStat
         "localai", OPENAI, UP,
     ),
     "LocalAI behind a page of its own": (
-        {"/": reply("", 302), "/v1/models": models("phi"), "/system": reply({"backends": ["llama-cpp"], "loaded_models": []})},
+        {
+            "/": reply("", 302), "/v1/models": models("phi"),
+            "/system": reply({"backends": ["llama-cpp"], "loaded_models": []}),
+        },
         "localai", OPENAI, UP,
     ),
     "mistral.rs": ({"/v1/models": models("default", "llama", owned_by="local")}, "mistral.rs", OPENAI, UP),
@@ -165,7 +171,7 @@ HAND_MADE: dict[str, tuple[dict[str, Reply], str, BackendKind | None, ServerStat
     "llama.cpp that is loading": (
         dict.fromkeys(
             ("/", "/health", "/v1/models", "/props"),
-            reply({"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}, 503, Server="llama.cpp"),
+            reply({"error": {"message": "Loading model", "code": 503}}, 503, Server="llama.cpp"),
         ),
         "llama.cpp", BackendKind.LLAMA_SERVER, STARTING,
     ),
