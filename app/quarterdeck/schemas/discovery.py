@@ -25,6 +25,7 @@ class FoundModel(BaseModel):
 
     `source` is where it was found: `ollama`, `hf_cache`, `folder`, `lm_studio`, `server`, `import`. Sizes in bytes,
     context in tokens. Either `path` (a file, or a folder of safetensors) or `url` (the server that has it) is set.
+    `hf_path` is its place on Hugging Face, `signature` changes whenever its files change.
     """
 
     name: str
@@ -42,6 +43,8 @@ class FoundModel(BaseModel):
     capabilities: list[str] = Field(default_factory=list)
     family: str | None = None
     digest: str | None = None
+    hf_path: str | None = None
+    signature: str | None = None
 
 
 class FoundServer(BaseModel):

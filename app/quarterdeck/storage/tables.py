@@ -47,7 +47,8 @@ class Model(SQLModel, table=True):
 
     The columns hold the effective values; `curated` and `discovered` hold what each layer says, by column name, and
     curated wins. `status_hardware` and `status_config_hash` say under which hardware and load_config the status was
-    earned. `expected_hash` belongs to the version lock.
+    earned. `expected_hash` belongs to the version lock; `verified_files` holds the files as they were when it was last
+    verified, by name: size in bytes, time of change and hash.
     """
 
     __tablename__: ClassVar[str] = "model"
@@ -91,6 +92,7 @@ class Model(SQLModel, table=True):
     locked: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     expected_hash: str | None = None
     last_verified: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    verified_files: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON)
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
 

@@ -88,11 +88,11 @@ CREATE TABLE model (
 	context_length BIGINT, 
 	has_chat_template BOOLEAN, 
 	capabilities JSON NOT NULL, 
-	created_at DATETIME NOT NULL, format VARCHAR, source VARCHAR, family VARCHAR, residents_group VARCHAR, expected_hash VARCHAR, idle_timeout FLOAT, last_verified DATETIME, curated JSON DEFAULT '{}' NOT NULL, discovered JSON DEFAULT '{}' NOT NULL, aliases JSON DEFAULT '[]' NOT NULL, roles JSON DEFAULT '[]' NOT NULL, pinned BOOLEAN DEFAULT 0 NOT NULL, installed BOOLEAN DEFAULT 1 NOT NULL, deprecated BOOLEAN DEFAULT 0 NOT NULL, locked BOOLEAN DEFAULT 0 NOT NULL, 
+	created_at DATETIME NOT NULL, format VARCHAR, source VARCHAR, family VARCHAR, residents_group VARCHAR, expected_hash VARCHAR, idle_timeout FLOAT, last_verified DATETIME, verified_files JSON, curated JSON DEFAULT '{}' NOT NULL, discovered JSON DEFAULT '{}' NOT NULL, aliases JSON DEFAULT '[]' NOT NULL, roles JSON DEFAULT '[]' NOT NULL, pinned BOOLEAN DEFAULT 0 NOT NULL, installed BOOLEAN DEFAULT 1 NOT NULL, deprecated BOOLEAN DEFAULT 0 NOT NULL, locked BOOLEAN DEFAULT 0 NOT NULL, 
 	PRIMARY KEY (name)
 );
 INSERT INTO "model" VALUES('old friend','embedded','friend','curated','/models/friend.gguf',NULL,NULL,NULL,'degraded','zwölf
-Zeilen','{"ctx_size": 2048}','CPU','0123456789abcdef',1,4,'2026-01-02 03:04:05.000000',NULL,5000000000,NULL,7000000000,NULL,NULL,NULL,'["chat"]','2026-01-02 03:04:05.000000',NULL,NULL,NULL,NULL,NULL,NULL,NULL,'{}','{}','[]','[]',0,1,0,0);
+Zeilen','{"ctx_size": 2048}','CPU','0123456789abcdef',1,4,'2026-01-02 03:04:05.000000',NULL,5000000000,NULL,7000000000,NULL,NULL,NULL,'["chat"]','2026-01-02 03:04:05.000000','gguf',NULL,NULL,NULL,NULL,NULL,NULL,NULL,'{"backend": "embedded", "served_name": "friend", "path": "/models/friend.gguf", "load_config": {"ctx_size": 2048}}','{"size_bytes": 5000000000, "parameter_count": 7000000000, "capabilities": ["chat"], "format": "gguf"}','[]','[]',0,1,0,0);
 CREATE TABLE server (
 	name VARCHAR NOT NULL, 
 	kind VARCHAR NOT NULL, 
