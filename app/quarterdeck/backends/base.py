@@ -118,6 +118,11 @@ class Backend(ABC):
     uses_memory: bool = True
     """False for gateways and servers elsewhere: their models take no memory of this machine's budget."""
 
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether only one model can be loaded here, even of those that may live together."""
+        return False
+
     def check_config(self, load_config: Mapping[str, Any]) -> dict[str, Any]:
         """The config with canonical option names; raises ConfigError for an unknown option or a bad value."""
         return check(self.options, load_config, backend=self.title)
