@@ -1,14 +1,19 @@
 /* A stand-in for NVIDIA's libnvidia-ml.so.1. Its values and faults come from the text file named by QUARTERDECK_FAKE_NVML,
  * read again at each call; nvml_library.py describes the lines. Without the file it shows two GPUs whose values move. */
+#define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, INSUFFICIENT_SIZE = 7, VERSION_MISMATCH = 25, MAX_GPUS = 16 };
+enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7 };
+enum { VERSION_MISMATCH = 25, MAX_GPUS = 16, MAX_MIG = 7 };
 
-typedef struct { unsigned index; } gpu_t;
+/* A whole GPU, or one MIG instance of it: 1 is the first. */
+typedef struct { unsigned index, instance; } gpu_t;
+typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } process_t;
 typedef struct { unsigned long long total, free, used; } memory_t;
 typedef struct { unsigned version; unsigned long long total, reserved, free, used; } memory_v2_t;
 typedef struct { unsigned version; int sensor; int temperature; } temperature_t;
@@ -19,7 +24,7 @@ typedef struct {
     char bus_id[32];
 } pci_t;
 
-static gpu_t gpus[MAX_GPUS];
+static gpu_t gpus[MAX_GPUS], instances[MAX_GPUS][MAX_MIG];
 static int initialized;
 
 static const char *const names[] = {"NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3060"};
@@ -35,7 +40,7 @@ static const char *script(void) {
 static int find(const char *key, char *value, size_t size) {
     const char *path = script();
     FILE *file = path ? fopen(path, "r") : NULL;
-    char line[512];
+    char line[2048];
     size_t length = strlen(key);
     int found = 0;
     if (!file) return 0;
@@ -49,19 +54,20 @@ static int find(const char *key, char *value, size_t size) {
     return found;
 }
 
-static int find_of(unsigned gpu, const char *key, char *value, size_t size) {
-    char full[128];
-    snprintf(full, sizeof full, "gpu.%u.%s", gpu, key);
+static int find_of(const gpu_t *gpu, const char *key, char *value, size_t size) {
+    char full[160];
+    if (gpu->instance) snprintf(full, sizeof full, "gpu.%u.mig.%u.%s", gpu->index, gpu->instance - 1, key);
+    else snprintf(full, sizeof full, "gpu.%u.%s", gpu->index, key);
     return find(full, value, size);
 }
 
 static double number(const char *key, double otherwise) {
-    char value[512];
+    char value[2048];
     return find(key, value, sizeof value) ? atof(value) : otherwise;
 }
 
-static double number_of(unsigned gpu, const char *key, double otherwise) {
-    char value[512];
+static double number_of(const gpu_t *gpu, const char *key, double otherwise) {
+    char value[2048];
     return find_of(gpu, key, value, sizeof value) ? atof(value) : otherwise;
 }
 
@@ -72,9 +78,9 @@ static double now(void) {
 }
 
 /* Between low and high in `wave` seconds; each GPU and each value is at another point of the wave. */
-static double moving(unsigned gpu, const char *key, double low, double high, double phase) {
+static double moving(const gpu_t *gpu, const char *key, double low, double high, double phase) {
     double period = number("wave", script() ? 0 : 20);
-    double swing = period > 0 ? sin(6.283185307 * now() / period + phase + 1.7 * gpu) : 0;
+    double swing = period > 0 ? sin(6.283185307 * now() / period + phase + 1.7 * gpu->index) : 0;
     double middle = number_of(gpu, key, (low + high) / 2);
     return middle + swing * fmin(fmin(middle - low, high - middle), (high - low) / 2);
 }
@@ -148,19 +154,19 @@ int nvmlDeviceGetCount(unsigned *number_of_gpus) { ENTER(NULL); *number_of_gpus 
 
 static int handle(unsigned index, gpu_t **gpu) {
     if (index >= count()) return INVALID_ARGUMENT;
-    gpus[index].index = index;
+    gpus[index] = (gpu_t){index, 0};
     *gpu = &gpus[index];
     return SUCCESS;
 }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, gpu_t **gpu) {
-    gpu_t asked = {index};
+    gpu_t asked = {index, 0};
     ENTER(&asked);
     return handle(index, gpu);
 }
 
 int nvmlDeviceGetHandleByIndex(unsigned index, gpu_t **gpu) {
-    gpu_t asked = {index};
+    gpu_t asked = {index, 0};
     ENTER(&asked);
     return handle(index, gpu);
 }
@@ -170,14 +176,14 @@ int nvmlDeviceGetIndex(gpu_t *gpu, unsigned *index) { ENTER(gpu); *index = gpu->
 int nvmlDeviceGetName(gpu_t *gpu, char *name, unsigned size) {
     char value[512];
     ENTER(gpu);
-    if (!find_of(gpu->index, "name", value, sizeof value)) strcpy(value, names[gpu->index % 2]);
+    if (!find_of(gpu, "name", value, sizeof value)) strcpy(value, names[gpu->index % 2]);
     return put(name, size, value);
 }
 
 int nvmlDeviceGetUUID(gpu_t *gpu, char *uuid, unsigned size) {
     char value[512];
     ENTER(gpu);
-    if (!find_of(gpu->index, "uuid", value, sizeof value))
+    if (!find_of(gpu, "uuid", value, sizeof value))
         snprintf(value, sizeof value, "GPU-5d1f2a3b-0000-4c00-8000-%012u", gpu->index);
     return put(uuid, size, value);
 }
@@ -186,7 +192,7 @@ int nvmlDeviceGetPciInfo_v3(gpu_t *gpu, pci_t *pci) {
     char value[512];
     ENTER(gpu);
     memset(pci, 0, sizeof *pci);
-    if (!find_of(gpu->index, "bus_id", value, sizeof value))
+    if (!find_of(gpu, "bus_id", value, sizeof value))
         snprintf(value, sizeof value, "00000000:%02X:00.0", gpu->index + 1);
     pci->bus = gpu->index + 1;
     snprintf(pci->bus_id, sizeof pci->bus_id, "%.31s", value);
@@ -194,12 +200,17 @@ int nvmlDeviceGetPciInfo_v3(gpu_t *gpu, pci_t *pci) {
     return SUCCESS;
 }
 
-static double total_of(const gpu_t *gpu) { return number_of(gpu->index, "memory_total", memory_totals[gpu->index % 2]); }
+static double total_of(const gpu_t *gpu) { return number_of(gpu, "memory_total", memory_totals[gpu->index % 2]); }
+
+static double used_of(const gpu_t *gpu) {
+    double total = total_of(gpu);
+    return moving(gpu, "memory_used", script() ? 0 : 0.3 * total, total, 2);
+}
 
 int nvmlDeviceGetMemoryInfo(gpu_t *gpu, memory_t *memory) {
     ENTER(gpu);
     memory->total = (unsigned long long)total_of(gpu);
-    memory->used = (unsigned long long)moving(gpu->index, "memory_used", 0, total_of(gpu), 2);
+    memory->used = (unsigned long long)used_of(gpu);
     memory->free = memory->total - memory->used;
     return SUCCESS;
 }
@@ -209,14 +220,14 @@ int nvmlDeviceGetMemoryInfo_v2(gpu_t *gpu, memory_v2_t *memory) {
     if (memory->version != (sizeof *memory | 2u << 24)) return VERSION_MISMATCH;
     memory->total = (unsigned long long)total_of(gpu);
     memory->reserved = 0;
-    memory->used = (unsigned long long)moving(gpu->index, "memory_used", 0, total_of(gpu), 2);
+    memory->used = (unsigned long long)used_of(gpu);
     memory->free = memory->total - memory->used;
     return SUCCESS;
 }
 
 int nvmlDeviceGetUtilizationRates(gpu_t *gpu, utilization_t *utilization) {
     ENTER(gpu);
-    utilization->gpu = (unsigned)moving(gpu->index, "utilization", 0, 100, 0);
+    utilization->gpu = (unsigned)moving(gpu, "utilization", 0, 100, 0);
     utilization->memory = utilization->gpu / 2;
     return SUCCESS;
 }
@@ -224,22 +235,22 @@ int nvmlDeviceGetUtilizationRates(gpu_t *gpu, utilization_t *utilization) {
 int nvmlDeviceGetTemperatureV(gpu_t *gpu, temperature_t *temperature) {
     ENTER(gpu);
     if (temperature->version != (sizeof *temperature | 1u << 24)) return VERSION_MISMATCH;
-    temperature->temperature = (int)moving(gpu->index, "temperature", 35, 84, 1);
+    temperature->temperature = (int)moving(gpu, "temperature", 35, 84, 1);
     return SUCCESS;
 }
 
 int nvmlDeviceGetTemperature(gpu_t *gpu, int sensor, unsigned *celsius) {
     (void)sensor;
     ENTER(gpu);
-    *celsius = (unsigned)moving(gpu->index, "temperature", 35, 84, 1);
+    *celsius = (unsigned)moving(gpu, "temperature", 35, 84, 1);
     return SUCCESS;
 }
 
-static double limit_of(const gpu_t *gpu) { return number_of(gpu->index, "power_limit", power_limits[gpu->index % 2]); }
+static double limit_of(const gpu_t *gpu) { return number_of(gpu, "power_limit", power_limits[gpu->index % 2]); }
 
 int nvmlDeviceGetPowerUsage(gpu_t *gpu, unsigned *milliwatts) {
     ENTER(gpu);
-    *milliwatts = (unsigned)moving(gpu->index, "power", 20000, limit_of(gpu), 0.3);
+    *milliwatts = (unsigned)moving(gpu, "power", 20000, limit_of(gpu), 0.3);
     return SUCCESS;
 }
 
@@ -252,5 +263,48 @@ int nvmlDeviceGetEnforcedPowerLimit(gpu_t *gpu, unsigned *milliwatts) {
 int nvmlDeviceGetPowerManagementLimit(gpu_t *gpu, unsigned *milliwatts) {
     ENTER(gpu);
     *milliwatts = (unsigned)limit_of(gpu);
+    return SUCCESS;
+}
+
+/* `processes=PID:BYTES:KINDS,...`: `self` and `parent` are pids too, bytes may be `na`, the kinds are C, G or both. */
+static int list(gpu_t *gpu, char kind, unsigned *count, process_t *to) {
+    char value[2048] = "";
+    unsigned room = *count, found = 0;
+    if (!find_of(gpu, "processes", value, sizeof value) && !script() && !gpu->index)
+        strcpy(value, "self:6442450944:C,parent:314572800:G");
+    for (char *rest = value, *entry; (entry = strtok_r(rest, ",", &rest));) {
+        char pid[32], bytes[32], kinds[8] = "C";
+        if (sscanf(entry, "%31[^:]:%31[^:]:%7s", pid, bytes, kinds) < 2 || !strchr(kinds, kind)) continue;
+        if (to && found < room) {
+            to[found].pid = !strcmp(pid, "self") ? (unsigned)getpid() : !strcmp(pid, "parent") ? (unsigned)getppid() : (unsigned)atoi(pid);
+            to[found].used = !strcmp(bytes, "na") ? ~0ULL : strtoull(bytes, NULL, 10);
+            to[found].gpu_instance = to[found].compute_instance = gpu->instance ? gpu->instance - 1 : ~0u;
+        }
+        found++;
+    }
+    *count = found;
+    return !found || (to && found <= room) ? SUCCESS : INSUFFICIENT_SIZE;
+}
+
+#define PROCESS_LIST(name, kind) int name(gpu_t *gpu, unsigned *count, process_t *to) { ENTER(gpu); return list(gpu, kind, count, to); }
+PROCESS_LIST(nvmlDeviceGetComputeRunningProcesses_v3, 'C')
+PROCESS_LIST(nvmlDeviceGetComputeRunningProcesses_v2, 'C')
+PROCESS_LIST(nvmlDeviceGetGraphicsRunningProcesses_v3, 'G')
+PROCESS_LIST(nvmlDeviceGetGraphicsRunningProcesses_v2, 'G')
+
+int nvmlDeviceGetMigMode(gpu_t *gpu, unsigned *current, unsigned *pending) {
+    ENTER(gpu);
+    if (number_of(gpu, "mig", -1) < 0) return NOT_SUPPORTED;
+    *current = *pending = 1;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(gpu_t *gpu, unsigned *most) { ENTER(gpu); *most = MAX_MIG; return SUCCESS; }
+
+int nvmlDeviceGetMigDeviceHandleByIndex(gpu_t *gpu, unsigned place, gpu_t **instance) {
+    ENTER(gpu);
+    if (place >= number_of(gpu, "mig", 0)) return NOT_FOUND;
+    instances[gpu->index][place] = (gpu_t){gpu->index, place + 1};
+    *instance = &instances[gpu->index][place];
     return SUCCESS;
 }

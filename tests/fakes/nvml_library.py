@@ -7,6 +7,10 @@ The script is a text file of `key=value` lines, read again at each call, so that
     wave=20                      seconds in which the values swing once; 0 keeps them still
     gpu.0.utilization=37         also name, uuid, bus_id, memory_total, memory_used (bytes), temperature, power and
                                  power_limit (milliwatts); with a wave this is the middle of the swing
+    gpu.0.processes=4242:5368709120:C,self:na:G   pid:bytes:kinds of each process on a GPU; `self` and `parent` are pids
+                                 too, `na` is a memory that the driver does not tell, the kinds are C, G or CG
+    gpu.0.mig=2                  the GPU is divided into so many instances; gpu.0.mig.0.memory_total and .processes are
+                                 those of the first
     fail.nvmlInitWithFlags=18    return code of a function
     fail.0.nvmlDeviceGetPowerUsage=3   the same for one GPU
     fail.0=15                    return code of every function about one GPU

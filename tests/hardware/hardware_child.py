@@ -5,6 +5,7 @@ It is a process of its own because the loader reads LD_LIBRARY_PATH only at the 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from quarterdeck.hardware.fingerprint import fingerprint
 from quarterdeck.hardware.gpus import Gpus
+from quarterdeck.hardware.memory import MemoryWatch
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.hardware.surroundings import Surroundings
 from quarterdeck.schemas.hardware import HardwareSample
@@ -27,7 +29,13 @@ class Child:
 
     def read(self) -> dict[str, Any]:
         samples = self.gpus.read()
-        return {"nvml": self.gpus.status.model_dump(mode="json"), "gpus": [gpu.model_dump() for gpu in samples]}
+        return {
+            "nvml": self.gpus.status.model_dump(mode="json"),
+            "gpus": [gpu.model_dump(mode="json") for gpu in samples],
+            "held": self.gpus.held,
+            "listed": self.gpus.listed,
+            "notes": self.gpus.notes,
+        }
 
     def advance(self, seconds: float) -> None:
         self.time += seconds
@@ -57,6 +65,18 @@ class Child:
 
     def fingerprint(self) -> str:
         return fingerprint(self.sampler.latest())
+
+    def own(self, pid: int, model: str, backend: str) -> None:
+        self.sampler.book.owners = {pid: (model, backend)}
+
+    def vram_of(self, model: str) -> int | None:
+        return self.sampler.book.vram_of(model)
+
+    def free_bytes(self) -> int | None:
+        return asyncio.run(MemoryWatch(self.sampler).free_bytes())
+
+    def wait_released(self, pids: list[int], timeout: float) -> bool:
+        return asyncio.run(MemoryWatch(self.sampler).wait_released(pids, timeout=timeout))
 
     def stop_sampler(self) -> None:
         self.sampler.stop()

@@ -51,6 +51,7 @@ def test_two_healthy_gpus(read: Read) -> None:
         "index": 0,
         "uuid": "GPU-a",
         "name": "NVIDIA GeForce RTX 4090",
+        "vendor": "nvidia",
         "bus_id": "0000:0a:00.0",
         "utilization": 37.0,
         "memory_used": 3 * GIB,

@@ -7,7 +7,7 @@ from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
-from quarterdeck.schemas.hardware import GpuSample, HardwareSample
+from quarterdeck.schemas.hardware import GpuSample, GpuVendor, HardwareSample
 
 _GIB = 1024**3
 
@@ -15,10 +15,13 @@ _GIB = 1024**3
 def fingerprint(sample: HardwareSample) -> str:
     """GPU names, memory and driver; without a GPU the processor, its cores and the memory.
 
-    Memory is rounded to GiB, because firmware and kernel keep a little different amounts at each start.
+    Memory is rounded to GiB, because firmware and kernel keep a little different amounts at each start. The graphics
+    part of a processor counts only where there is no card, since no model is loaded there.
     """
-    if sample.gpus:
-        cards = Counter(_card(gpu) for gpu in sample.gpus)
+    borrowing = [gpu for gpu in sample.gpus if gpu.vendor is GpuVendor.AMD and gpu.memory_total is None]
+    gpus = [gpu for gpu in sample.gpus if gpu not in borrowing] or borrowing
+    if gpus:
+        cards = Counter(_card(gpu) for gpu in gpus)
         names = " + ".join(f"{count} × {card}" if count > 1 else card for card, count in sorted(cards.items()))
         driver = sample.nvml.driver_version
         return f"{names} · driver {driver}" if driver else names

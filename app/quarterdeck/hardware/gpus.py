@@ -58,7 +58,8 @@ class Gpus:
             if self._connected:
                 samples = [self._sample(device) for device in self._devices]
                 self._judge()
-                self.listed = all("processes" not in sample.unavailable for sample in samples)
+                refused = any(device.lost for device in self._devices)
+                self.listed = not refused and all("processes" not in sample.unavailable for sample in samples)
                 return samples
         except nvml.Refused as refused:
             self._disconnect(refused)

@@ -58,14 +58,15 @@ class MemoryWatch:
         still_since, still = time.monotonic(), 0
         while True:
             enough = still >= STILL_ROUNDS if book.readable else time.monotonic() - still_since >= STILL_UNLISTED_S
-            if enough and not book.holders_among(family):
+            if enough:
                 return True
             if time.monotonic() >= deadline:
                 return False
             await asyncio.sleep(LOOK_S)
             before, used = used, _used(await self._measure())
             answered, read_at = book.read_at > read_at, book.read_at
-            if not answered or before is None or used is None or used < before - STILL_BYTES:
+            falling = before is None or used is None or used < before - STILL_BYTES
+            if falling or not answered or book.holders_among(family):
                 still_since, still = time.monotonic(), 0
             else:
                 still += 1

@@ -20,7 +20,7 @@ ALARM_AFTER_S = 10.0
 _LOOKED_UP_AGAIN_S = 30.0
 _MOST_ANCESTORS = 64
 # Programs that engines can be started by for good, also as the first process of a container.
-_SUPERVISORS = frozenset({"supervisord", "s6-svscan", "runsvdir", "runit", "docker-init"})
+_SUPERVISORS = frozenset({"supervisord", "s6-svscan", "runsvdir", "runit"})
 _REAPERS = frozenset({"systemd", "init", "launchd", "tini", "dumb-init", "catatonit"})
 
 
@@ -214,11 +214,24 @@ def _refuse_protected(process: psutil.Process, name: str) -> None:
             f"{name} (PID {process.pid}) is a part of the desktop: ending it would end your session.",
             "Log out if you want its memory back.",
         )
-    if hasattr(os, "getsid") and process.terminal() is not None and os.getsid(process.pid) == process.pid:
+    if _leads_terminal(process.pid):
         raise _protected(
             f"{name} (PID {process.pid}) leads a session in a terminal: ending it would end all that runs there.",
             "End the program inside it, or close the terminal.",
         )
+
+
+def _leads_terminal(pid: int) -> bool:
+    """Whether this is a login shell or the like: the leader of a session that has a terminal.
+
+    psutil knows only the terminals that were there when it was asked first.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        _state, _parent, _group, session, terminal = stat.rpartition(")")[2].split()[:5]
+    except (OSError, ValueError):
+        return False
+    return terminal != "0" and session == str(pid)
 
 
 def _protected(sentence: str, hint: str) -> AppError:
