@@ -107,12 +107,26 @@ class OwnServer:
         """The newest lines it has printed."""
         return self._process.output if self._process is not None else []
 
-    async def exit_report(self, within: float = 0.0) -> ExitReport | None:
-        """How it ended; None while it runs. Waits up to `within` seconds for an end that is under way."""
-        if self._process is not None:
-            done, _ = await asyncio.wait([self._process.exited], timeout=within)
-            return self._process.exited.result() if done else None
-        return None if self._trace is None or self.running else ExitReport(None, None)
+    def owns(self, url: str) -> bool:
+        """Whether the server at `url` is ours, or was until it ended by itself."""
+        return self._trace is not None and self._trace.url == url
+
+    async def exit_report(self, within: float) -> ExitReport | None:
+        """How it ended; None while it runs, and where only its first run could tell.
+
+        Waits up to `within` seconds for an end that is under way.
+        """
+        if self._process is None:
+            return None
+        done, _ = await asyncio.wait([self._process.exited], timeout=within)
+        return self._process.exited.result() if done else None
+
+    async def wait_end(self, at_most: float) -> None:
+        """Return when it ends, after `at_most` seconds at the latest."""
+        if self._process is not None and not self._process.exited.done():
+            await asyncio.wait([self._process.exited], timeout=at_most)
+        else:
+            await asyncio.sleep(at_most)
 
     async def start(self, start: Start, *, timeout: float) -> None:
         """Start and wait until it answers. Raises AppError `engine_missing`, or EngineFailed; cancelling stops it."""
@@ -158,7 +172,7 @@ class OwnServer:
         else:
             await self._end(trace)
         self._ended.set()
-        self._trace = None
+        self._trace = self._process = None
         await self._remember(None)
 
     def _keep(self, trace: _Trace, process: EngineProcess | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -74,7 +74,7 @@ class Remote:
 
     async def lines(
         self, method: str, url: str, *, who: str, body: Mapping[str, Any] | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """The objects of an NDJSON stream as they come; one with `error` raises ServerRefused. Errors as in `json`."""
         async with self._request(method, url, who, body=body) as answer:
             async for line in answer.content:
