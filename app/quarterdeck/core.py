@@ -144,10 +144,12 @@ class Core:
             catalog,
             self._backends,
             settling,
+            self._events,
+            settings=lambda: self.preferences.current,
             hardware=self._hardware,
             on_backend=lambda backend: self._relay.backend(scheduler.backend_view(backend.name)),
-            load_timeout=lambda: float(self.preferences.current.load_timeout),
         )
+        await scheduler.open()
         requests = RequestLog(self._relay.request)
         self._proxy = OpenAIProxy(scheduler, requests, keep_alive=lambda: self.preferences.current.keep_alive_delay)
         await self._proxy.open()
@@ -209,6 +211,8 @@ class Core:
         if changed & {"host", "port"}:
             await self._open_public(new.host, new.port)
             self._tell_where()
+        # The scheduler reads the settings as they are kept, which they are when this has returned.
+        asyncio.get_running_loop().call_soon(self._scheduler.update)
         if "sample_interval" in changed:
             self._sampler.set_interval(new.sample_interval)
 

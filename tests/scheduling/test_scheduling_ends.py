@@ -136,11 +136,18 @@ async def test_an_eviction_waits_for_running_requests(bench: Bench) -> None:
     assert bench.get("beta").loaded
 
 
-async def test_an_eviction_does_not_wait_for_ever(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quarterdeck.scheduling.scheduler.DRAIN_SECONDS", 0.01)
+async def test_who_waits_too_long_for_a_busy_model_is_told_who_holds_the_memory(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quarterdeck.scheduling.room.DRAIN_SECONDS", 0.01)
     async with bench.scheduler.lease("alpha"):
-        await bench.scheduler.load("beta")
-        assert bench.backend.unloads == ["alpha"]
+        error = await refused(bench.scheduler.load("beta"))
+        assert (error.code, error.status, error.details["holders"]) == ("busy", 503, ["alpha"])
+        assert int(str(error.details["retry_after"])) >= 1
+        assert "“alpha” (1 request)" in error.sentence
+        assert bench.get("alpha").phase is Phase.LOADED
+    assert bench.backend.unloads == []
+    assert await bench.attempts("beta") == []
 
 
 async def test_new_requests_for_a_model_that_makes_room_wait_their_turn(bench: Bench) -> None:
@@ -191,7 +198,7 @@ async def test_a_crash_while_serving_is_recorded(bench: Bench) -> None:
     view = bench.get("alpha")
     assert (view.phase, view.loaded) == (Phase.UNLOADED, False)
     assert "SIGSEGV" in str(view.last_error)
-    assert bench.scheduler.loaded is None
+    assert bench.scheduler.loaded == {}
     [attempt] = await bench.attempts("alpha")
     assert (attempt.outcome, attempt.signal) == (Outcome.FAILED, "SIGSEGV")
     assert attempt.load_seconds is not None

@@ -15,11 +15,13 @@ from quarterdeck.backends.base import (
     ExitReport,
     Instance,
     Progress,
+    Resident,
     Started,
     Target,
 )
 from quarterdeck.backends.embedded import OPTIONS
 from quarterdeck.backends.logs import LogBook
+from quarterdeck.errors import AppError
 from quarterdeck.schemas.backends import BackendKind, BackendState, BackendView
 
 SEGFAULT = ExitReport(exit_code=None, signal="SIGSEGV")
@@ -42,14 +44,27 @@ class Act(Enum):
 class FakeBackend(Backend):
     """Follows `plan` (by model name; OK where it says nothing). Can be steered from any thread."""
 
-    name = "embedded"
     title = "Scripted engine"
     kind = BackendKind.EMBEDDED
     options = OPTIONS
 
-    def __init__(self, log: LogBook | None = None, base_url: str = "http://127.0.0.1:9") -> None:
+    def __init__(
+        self, log: LogBook | None = None, base_url: str = "http://127.0.0.1:9", *, name: str = "embedded"
+    ) -> None:
+        self.name = name
         self.log = log or LogBook(self.name)
         self.base_url = base_url
+        self.can_sleep = False
+        self.wakes = True
+        self.keeps_memory = False
+        self.single = False
+        self.foreign: list[Resident] = []
+        self.gives_up = True
+        self.released: list[str] = []
+        self.slept: list[str] = []
+        self.woken: list[str] = []
+        self.timeouts: list[float] = []
+        self.closed = False
         self.plan: dict[str, Act] = {}
         self.loads: list[Target] = []
         self.unloads: list[str] = []
@@ -59,6 +74,10 @@ class FakeBackend(Backend):
         self._pids = itertools.count(4_000_000)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._go: dict[str, asyncio.Event] = {}
+
+    @property
+    def one_at_a_time(self) -> bool:
+        return self.single
 
     @property
     def running(self) -> list[str]:
@@ -79,6 +98,7 @@ class FakeBackend(Backend):
     async def load(self, target: Target, *, timeout: float, progress: Progress, started: Started) -> Instance:
         self._loop = asyncio.get_running_loop()
         self.loads.append(target)
+        self.timeouts.append(timeout)
         progress("starting the engine", None)
         record = EngineRecord(next(self._pids), time.time(), 9)
         try:
@@ -92,14 +112,39 @@ class FakeBackend(Backend):
             raise
         self.log.add([f"serving {target.name}"])
         exited: asyncio.Future[ExitReport] = self._loop.create_future()
-        instance = Instance(target.name, self.base_url, record, "engine", exited, time.monotonic())
+        instance = Instance(target.name, self.base_url, record, "engine", exited, time.monotonic(), pids=(record.pid,))
         self.instances[target.name] = instance
         return instance
 
     async def unload(self, instance: Instance) -> None:
+        if self.keeps_memory:
+            raise AppError("not_released", f"The engine keeps “{instance.model}”.", "Restart it.", status=502)
         self.unloads.append(instance.model)
         if not instance.exited.done():
             instance.exited.set_result(ExitReport(None, "SIGTERM", asked_for=True))
+
+    async def sleep(self, instance: Instance) -> bool:
+        if self.can_sleep:
+            self.slept.append(instance.model)
+        return self.can_sleep
+
+    async def wake(self, instance: Instance, *, timeout: float) -> None:
+        self.woken.append(instance.model)
+        if not self.wakes:
+            raise EngineFailed(None, ["it does not wake up"])
+
+    async def residents(self) -> list[Resident]:
+        ours = [Resident(name, self.base_url) for name in self.running]
+        return [*ours, *self.foreign]
+
+    async def release(self, resident: Resident) -> bool:
+        self.released.append(resident.served_id)
+        if self.gives_up:
+            self.foreign.remove(resident)
+        return self.gives_up
+
+    async def close(self) -> None:
+        self.closed = True
 
     def view(self, instances: Sequence[Instance]) -> BackendView:
         view = BackendView(name=self.name, title=self.title)

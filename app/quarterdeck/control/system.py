@@ -68,17 +68,18 @@ def router(services: Services) -> APIRouter:
 
 def system_status(services: Services, sample: HardwareSample) -> SystemStatus:
     """The state of the whole; GPU memory in MiB, summed over all GPUs."""
-    loaded = services.scheduler.loaded
+    loaded = [each.view for each in services.scheduler.loaded.values() if each.awake]
+    newest = loaded[-1] if loaded else None
     used = [gpu.memory_used for gpu in sample.gpus if gpu.memory_used is not None]
     total = [gpu.memory_total for gpu in sample.gpus if gpu.memory_total is not None]
     return SystemStatus(
-        loaded_model=loaded.view.name if loaded else None,
-        loaded_model_id=loaded.view.served_name if loaded else None,
+        loaded_model=newest.name if newest else None,
+        loaded_model_id=newest.served_name if newest else None,
         gpu_available=bool(sample.gpus),
         gpu_memory_allocated_mb=sum(used) / MIB if used else None,
         gpu_memory_reserved_mb=sum(total) / MIB if total else None,
         hardware=sample,
-        loaded_models=[loaded.view.name] if loaded else [],
+        loaded_models=[view.name for view in loaded],
         queue=services.scheduler.queue,
         backends=backend_views(services),
         issues=services.issues.all(),

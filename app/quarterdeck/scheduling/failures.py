@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from quarterdeck.backends.base import EngineFailed, ExitReport
 from quarterdeck.diagnosis.matcher import diagnose
 from quarterdeck.errors import AppError, ConfigError
+from quarterdeck.scheduling.refusals import MEMORY_NOT_RELEASED
 from quarterdeck.schemas.models import AttemptView, Cause, CauseKind, Status
 
 # codes of errors found before the engine starts -> failure class
@@ -23,6 +24,7 @@ _BEFORE_START = {
     "part_missing": "model_not_found",
     "disk_full": "disk_full",
     "data_dir_read_only": "permission_denied",
+    MEMORY_NOT_RELEASED: "cuda_oom",
 }
 
 
@@ -31,9 +33,10 @@ def cause_of(failure: EngineFailed | AppError | OSError) -> Cause:
     if isinstance(failure, EngineFailed):
         return _engine_cause(failure)
     if isinstance(failure, AppError):
+        kind = CauseKind.CAPACITY if failure.code == MEMORY_NOT_RELEASED else CauseKind.ENVIRONMENT
         return Cause(
             failure_class=_class_before_start(failure),
-            kind=CauseKind.ENVIRONMENT,
+            kind=kind,
             title="The model could not be started",
             sentence=failure.sentence,
             hint=failure.hint,
@@ -89,18 +92,3 @@ def load_error(failure: EngineFailed | AppError | OSError, cause: Cause, attempt
             "attempt_id": attempt.id if attempt is not None else None,
         },
     )
-
-
-def incompatible(name: str, notes: str) -> AppError:
-    """A model that failed here before is not loaded by accident."""
-    return AppError(
-        "incompatible",
-        f"“{name}” is marked incompatible with this hardware." + (f" Notes: {notes}" if notes else ""),
-        "Change its load_config and set its status to unknown, or load it anyway with force_load=true.",
-        status=409,
-        details={"compatibility_status": Status.INCOMPATIBLE.value, "compatibility_notes": notes},
-    )
-
-
-def cancelled(name: str, reason: str) -> AppError:
-    return AppError("load_cancelled", f"Loading “{name}” was cancelled: {reason}.", "Load it again.", status=409)

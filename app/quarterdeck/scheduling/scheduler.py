@@ -1,396 +1,261 @@
-"""Who holds the machine: loads, unloads, swaps and cancels models. One model is loaded at a time."""
+"""Who holds the machine: loads, unloads, swaps and cancels models. The public face of the scheduling room."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from quarterdeck.backends.base import Backend, EngineFailed, EngineRecord, ExitReport, Instance, Target
-from quarterdeck.compatibility.failure import Failure
-from quarterdeck.errors import AppError
-from quarterdeck.registry.parts import read_model
-from quarterdeck.scheduling import failures
+from quarterdeck.backends.base import Backend, Instance
+from quarterdeck.scheduling import refusals
+from quarterdeck.scheduling.announcing import Announcer
 from quarterdeck.scheduling.catalog import Catalog
+from quarterdeck.scheduling.cooldown import Cooldowns
+from quarterdeck.scheduling.engines import Engines
+from quarterdeck.scheduling.fitting import Estimating, Fitting, Memory, held_bytes
+from quarterdeck.scheduling.fleet import Fleet
+from quarterdeck.scheduling.idle import IdleTimer, idle_limit
+from quarterdeck.scheduling.loads import Loads
+from quarterdeck.scheduling.protocol import Inspect, Protocol, inspect_file
+from quarterdeck.scheduling.queue import Line
+from quarterdeck.scheduling.room import Room
 from quarterdeck.scheduling.settling import Settling
-from quarterdeck.scheduling.state import CancelledByPersonError, Load, Loaded, result
+from quarterdeck.scheduling.state import Load, Loaded, now, result
+from quarterdeck.scheduling.yielding import RunningPrograms, Yielding, running_programs
 from quarterdeck.schemas.backends import BackendView
 from quarterdeck.schemas.jsontext import parse_load_config
-from quarterdeck.schemas.models import AttemptView, LoadProgress, LoadResult, ModelView, Phase, Status
+from quarterdeck.schemas.models import LoadResult, ModelView, Status
 from quarterdeck.schemas.system import QueueEntry
+from quarterdeck.settings import Settings
+from quarterdeck.storage.events import EventLog
 from quarterdeck.tasks import spawn
 
-DRAIN_SECONDS = 30.0
 CLOSING = "Quarterdeck was closed"
 
 _log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """Runs the load protocol of the design. Core loop only."""
+    """Decides who lives on this machine's memory. Core loop only; `open` before use, `close` at the end."""
 
     def __init__(
         self,
         catalog: Catalog,
         backends: Mapping[str, Backend],
         settling: Settling,
+        events: EventLog,
         *,
+        settings: Callable[[], Settings],
         hardware: Callable[[], Awaitable[str]],
         on_backend: Callable[[Backend], None],
-        load_timeout: Callable[[], float],
+        memory: Memory | None = None,
+        estimator: Estimating | None = None,
+        inspect: Inspect = inspect_file,
+        running_programs: RunningPrograms = running_programs,
     ) -> None:
         self.catalog = catalog
         self.backends = backends
-        self._settling = settling
-        self._hardware = hardware
-        self._on_backend = on_backend
-        self._load_timeout = load_timeout
-        self._turn = asyncio.Lock()
-        self._loads: dict[str, Load] = {}
-        self.closing = False
-        self._leaving: Loaded | None = None
-        self.loaded: Loaded | None = None
+        self._settings = settings
+        self._waiting = 0
+        self._line = Line(Announcer(catalog, events, lambda: self.queue).soon)
+        self._cooldowns = Cooldowns(catalog, lambda: settings().cooldown)
+        self._fleet = fleet = Fleet(
+            catalog, backends, self._line, settling, self._cooldowns,
+            settings=settings, on_backend=on_backend, changed=self._became_idle,
+        )  # fmt: skip
+        fitting = Fitting(settings, memory, estimator)
+        protocol = Protocol(
+            fleet, Room(fleet, fitting, settings), fitting, self._cooldowns, settling,
+            settings=settings, hardware=hardware, inspect=inspect,
+        )  # fmt: skip
+        self._loads = Loads(self._line, fleet, protocol)
+        self._engines = Engines(fleet, self._line, self._loads, self.load)
+        self._idle = IdleTimer(fleet.loaded.values, self._idle_limit, self._unload_idle)
+        self._yielding = Yielding(
+            self._line, fleet, self._loads, wanted=lambda: settings().yield_to, running=running_programs
+        )
+
+    @property
+    def loaded(self) -> Mapping[str, Loaded]:
+        """The loaded models by name, sleeping ones too."""
+        return self._fleet.loaded
 
     @property
     def queue(self) -> list[QueueEntry]:
         """The loads that run or wait, oldest first."""
-        return [QueueEntry(model=name, position=place) for place, name in enumerate(self._loads)]
+        return self._line.entries(now())
+
+    @property
+    def closing(self) -> bool:
+        return self._loads.closing
+
+    async def open(self) -> None:
+        """Take up what an earlier run left, and begin to look for programs to give way to."""
+        await self._cooldowns.open()
+        self._yielding.update()
+
+    def update(self) -> None:
+        """To be called when settings or the policy of a model have changed."""
+        self._idle.update()
+        self._yielding.update()
 
     async def load(
         self, name: str, *, force: bool = False, load_config: str | dict[str, Any] | None = None
     ) -> LoadResult:
-        """Load a model, or join the load under way; returns when it answers.
+        """Load a model for a person, or join the load under way; returns when it answers.
 
         Raises AppError: `unknown_model`, `incompatible` (409, unless `force`), or the failure with its diagnosis.
         A caller that goes away does not end the load.
         """
-        view = self.catalog.get(name)
         override = None if load_config is None else parse_load_config(load_config)
-        if self.closing:
-            raise failures.cancelled(view.name, CLOSING)
-        held = self._held(view.name)
-        if held is not None and override in (None, held.config):
-            return result(view, None)
-        running = self._loads.get(view.name)
-        if running is None:
-            if view.status is Status.INCOMPATIBLE and not force:
-                raise failures.incompatible(view.name, view.notes)
-            running = self._begin(view, parse_load_config(view.load_config) if override is None else override, force)
-        assert running.task is not None
-        return await asyncio.shield(running.task)
+        while True:
+            view = self.catalog.get(name)
+            self._refuse_closing(view)
+            held = self._fleet.held(view.name)
+            if held is not None and override in (None, held.config):
+                return result(view, None)
+            load = self._line.get(view.name)
+            if load is None:
+                self._refuse_incompatible(view, force)
+                self._cooldowns.clear(view.name)
+                load = self._loads.begin(view, override, forced=force)
+            if load.cancel_reason is None:
+                return await self._loads.wait_asked(load)
+            await load.ended.wait()
 
     async def cancel(self, name: str | None = None, *, reason: str = "cancelled by the user") -> None:
         """Cancel one load (or the oldest); returns when its engine is gone. AppError `not_loading` if there is none."""
-        load = self._loads.get(self.catalog.get(name).name) if name else next(iter(self._loads.values()), None)
+        load = self._line.get(self.catalog.get(name).name) if name else next(iter(self._line), None)
         if load is None:
-            what = f"“{name}” is not being loaded." if name else "Nothing is being loaded."
-            raise AppError("not_loading", what, "There is nothing to cancel.", status=409)
-        self._ask_to_end(load, reason)
+            raise refusals.not_loading(name)
+        self._loads.ask_to_end(load, reason)
         await load.ended.wait()
-        if load.succeeded:
-            raise AppError(
-                "not_loading", f"“{load.view.name}” was ready before its load could be cancelled.",
-                "Unload it if you do not need it.", status=409,
-            )  # fmt: skip
+        if load.loaded is not None:
+            raise refusals.ready_already(load.name)
 
     async def unload(self, name: str | None = None) -> str:
-        """Unload the model and return its name. Raises AppError `not_loaded` (409) when it is not loaded."""
-        loaded, wanted = self.loaded, None if name is None else self.catalog.get(name).name
-        if loaded is None or wanted not in (None, loaded.view.name):
-            raise AppError(
-                "not_loaded",
-                f"“{name}” is not loaded." if name else "No model is loaded.",
-                "There is nothing to unload.",
-                status=409,
-            )
-        async with self._turn:
-            if self.loaded is loaded:
-                await self._unload(loaded)
-        return loaded.view.name
+        """Unload a model, or the one loaded last, and return its name. It ends at once, whoever uses it.
 
-    async def restart(self, backend: str) -> None:
-        """Stop a backend's engine and load its model again, as it was loaded before."""
-        loaded = self._loaded_on(backend)
-        async with self._turn:
-            if self.loaded is loaded:
-                await self._unload(loaded)
-        await self.load(loaded.view.name, force=loaded.forced, load_config=loaded.config)
-
-    async def stop(self, backend: str) -> None:
-        await self.unload(self._loaded_on(backend).view.name)
-
-    async def start(self, backend: str) -> None:
-        """Load the model that this backend held last. Raises AppError `backend_not_running` if there was none."""
-        self._known(backend)
-        if self.loaded is not None and self.loaded.backend.name == backend:
-            return
-        used = [view for view in self.catalog.all() if view.backend == backend and view.last_loaded is not None]
-        if not used:
-            raise _not_running(self.backends[backend], "Load a model: the backend starts with it.")
-        await self.load(max(used, key=lambda view: view.last_loaded or view.created_at).name)
+        Raises AppError `not_loaded` (409) when it is not loaded.
+        """
+        wanted = next(reversed(self._fleet.loaded), None) if name is None else self.catalog.get(name).name
+        loaded = None if wanted is None else self.loaded.get(wanted)
+        if loaded is None:
+            raise refusals.nothing_loaded(name)
+        await self._fleet.unload(loaded)
+        return loaded.name
 
     @contextlib.asynccontextmanager
     async def lease(self, name: str, *, force: bool = False) -> AsyncIterator[Instance]:
-        """The loaded instance of a model, loading it first if needed; it is not evicted before the lease ends."""
-        loaded = await self._acquire(name, force)
-        instance = loaded.instance
-        instance.active_requests += 1
+        """The loaded instance of a model, loading it first if needed; it is not evicted before the lease ends.
+
+        Raises AppError as `load` does, and `not_loaded`, `queue_full`, `cooling_down`, `yielded`, `busy` (those of
+        status 503 with details["retry_after"], in seconds).
+        """
+        view = self.catalog.get(name)
+        loaded = self._fleet.enter(view.name, self._settings().overtake_limit)
+        if loaded is None:
+            loaded = await self._wait_for(view.name, force)
         try:
-            yield instance
+            yield loaded.instance
         finally:
-            instance.active_requests -= 1
-            if instance.active_requests == 0:
-                instance.drained.set()
+            self._fleet.leave(loaded)
 
-    async def close(self) -> None:
-        """Cancel what loads and stop what runs."""
-        self.closing = True
-        loads = list(self._loads.values())
-        for load in loads:
-            self._ask_to_end(load, CLOSING)
-        for load in loads:
-            await load.ended.wait()
-        async with self._turn:
-            if self.loaded is not None:
-                await self._unload(self.loaded)
+    async def start(self, backend: str) -> None:
+        """Start a backend's server, or load the model it held last. AppError `backend_not_running` if there is none."""
+        await self._engines.start(backend)
 
-    async def _acquire(self, name: str, force: bool) -> Loaded:
-        while True:
-            view = self.catalog.get(name)
-            if (held := self._held(view.name)) is not None:
-                return held
-            await self.load(view.name, force=force)
+    async def stop(self, backend: str) -> None:
+        """Unload all models of a backend and stop its server."""
+        await self._engines.stop(backend)
 
-    def _held(self, name: str) -> Loaded | None:
-        """The model called `name` if it is loaded and stays; one that makes room takes no new requests."""
-        loaded = self.loaded
-        return loaded if loaded is not None and loaded.view.name == name and loaded is not self._leaving else None
-
-    def _ask_to_end(self, load: Load, reason: str) -> None:
-        """Cancel the step of a load, once: a second time would cut off the stopping of its engine."""
-        if load.cancel_reason is None:
-            load.cancel_reason = reason
-            if load.step is not None:
-                self.catalog.set_phase(load.view.name, Phase.CANCELLING)
-                load.step.cancel()
-
-    def _loaded_on(self, backend: str) -> Loaded:
-        self._known(backend)
-        if self.loaded is None or self.loaded.backend.name != backend:
-            raise _not_running(self.backends[backend], "It starts when a model is loaded on it.")
-        return self.loaded
+    async def restart(self, backend: str) -> None:
+        """Stop a backend and load its models again, as they were loaded before."""
+        await self._engines.restart(backend)
 
     def backend_view(self, name: str) -> BackendView:
         """The state of one backend. Raises AppError `unknown_backend` (404)."""
-        loaded = self.loaded
-        return self._known(name).view([loaded.instance] if loaded and loaded.backend.name == name else [])
+        return self._engines.view(name)
 
-    def _known(self, backend: str) -> Backend:
-        if backend not in self.backends:
-            raise AppError(
-                "unknown_backend", f"There is no backend named “{backend}”.",
-                f"Known: {', '.join(self.backends)}.", status=404,
-            )  # fmt: skip
-        return self.backends[backend]
+    def backend_views(self) -> list[BackendView]:
+        return [self._engines.view(name) for name in self.backends]
 
-    def _begin(self, view: ModelView, config: dict[str, Any], forced: bool) -> Load:
-        load = Load(view, config, forced)
-        self._loads[view.name] = load
-        self.catalog.set_phase(view.name, Phase.QUEUED)
-        load.task = spawn(self._run(load), name=f"load {view.name}")
-        return load
+    def evictable_bytes(self, name: str) -> int:
+        """The GPU memory, in bytes, that loading this model would free before it begins."""
+        return held_bytes(each for each in self._fleet.in_the_way(self.catalog.get(name)) if each.awake)
 
-    async def _run(self, load: Load) -> LoadResult:
-        name = load.view.name
-        error: str | None = None
+    async def close(self) -> None:
+        """Cancel what loads and stop what runs."""
+        self._loads.closing = True
+        self._idle.close()
+        await self._yielding.close()
+        loads = list(self._line)
+        for load in loads:
+            self._loads.ask_to_end(load, CLOSING)
+        for load in loads:
+            await load.ended.wait()
+        await self._end_all([self._fleet.unload(loaded) for loaded in self.loaded.values()])
+        await self._end_all([backend.close() for backend in self.backends.values()])
+
+    async def _wait_for(self, name: str, force: bool) -> Loaded:
+        """A place at a model that has to be loaded first."""
+        limit = self._settings().queue_limit
+        if self._waiting >= limit:
+            raise refusals.queue_full(limit, self._line.retry_after(now()))
+        self._waiting += 1
         try:
-            await self._step(load, self._turn.acquire())
-            try:
-                return await self._protocol(load)
-            finally:
-                self._turn.release()
-        except CancelledByPersonError:
-            raise failures.cancelled(name, load.cancel_reason or "") from None
-        except AppError as failure:
-            error = failure.sentence
-            raise
+            loaded = None
+            while loaded is None:
+                load = self._load_for_request(self.catalog.get(name), force)
+                if load.cancel_reason is None:
+                    loaded = await self._loads.wait_ticket(load)
+                else:
+                    await load.ended.wait()
+                loaded = loaded or self._fleet.enter(name, self._settings().overtake_limit)
+            return loaded
         finally:
-            del self._loads[name]
-            self.catalog.set_phase(name, self._resting_phase(name), error=error)
-            load.ended.set()
+            self._waiting -= 1
 
-    def _resting_phase(self, name: str) -> Phase:
-        """What a model does when nothing is done with it."""
-        if name in self._loads:
-            return Phase.QUEUED
-        return Phase.LOADED if self.loaded is not None and self.loaded.view.name == name else Phase.UNLOADED
+    def _load_for_request(self, view: ModelView, force: bool) -> Load:
+        """The load to wait for. Raises AppError where a request alone does not begin one."""
+        self._refuse_closing(view)
+        load = self._line.get(view.name)
+        if load is not None:
+            return load
+        self._refuse_incompatible(view, force)
+        if not self._settings().autostart:
+            raise refusals.not_loaded(view.name)
+        if self._yielding.program is not None and self._fleet.on_budget(view):
+            raise refusals.yielded(view.name, self._yielding.program)
+        if force:
+            self._cooldowns.clear(view.name)
+        elif seconds := self._cooldowns.seconds_left(view.name):
+            raise refusals.cooling_down(view.name, seconds)
+        return self._loads.begin(view, None, forced=force)
 
-    async def _protocol(self, load: Load) -> LoadResult:
-        """Check, make room, write `testing` ahead, start the engine, write the result."""
-        journal, name, backend = self.catalog.journal, load.view.name, self._known(load.view.backend)
-        held = self._held(name)
-        if held is not None and held.config == load.config:
-            return result(self.catalog.get(name), None)
-        prepared = await self._prepare(load, backend)
-        if isinstance(prepared, Target) and self.loaded is not None:
-            await self._make_room(load, self.loaded)
-        load.usual_s = await journal.usual_load_seconds(name)
-        load.begun = await journal.begin(
-            name, backend=backend.name, load_config=load.config, hardware=await self._hardware(), forced=load.forced
-        )
-        try:
-            await self.catalog.refresh(name)
-            if not isinstance(prepared, Target):
-                raise prepared
-            self.catalog.set_phase(name, Phase.LOADING)
-            load.started_at = time.monotonic()
-            instance = await self._step(load, self._start_engine(load, backend, prepared))
-        except CancelledByPersonError:
-            await self._settle(load, lambda id_: journal.cancel(id_, load.cancel_reason or ""))
-            self._on_backend(backend)
-            raise
-        except (EngineFailed, AppError, OSError) as failure:
-            raise await self._failed(load, failure) from failure
-        return await self._succeeded(load, backend, instance)
+    def _refuse_closing(self, view: ModelView) -> None:
+        if self.closing:
+            raise refusals.cancelled(view.name, CLOSING)
 
-    async def _prepare(self, load: Load, backend: Backend) -> Target | AppError | OSError:
-        """What is to be loaded, or what is wrong with its config or file; found before anything makes room for it."""
-        path = Path(load.view.path or "")
-        try:
-            config = backend.check_config(load.config)
-            header = await asyncio.to_thread(read_model, path)
-        except (AppError, OSError) as problem:
-            return problem
-        return Target(load.view.name, path, header.size_bytes, config)
+    def _refuse_incompatible(self, view: ModelView, force: bool) -> None:
+        if view.status is Status.INCOMPATIBLE and not force:
+            raise refusals.incompatible(view.name, view.notes)
 
-    async def _make_room(self, load: Load, loaded: Loaded) -> None:
-        """Let the requests of `loaded` end, for DRAIN_SECONDS at most, then unload it."""
-        name = loaded.view.name
-        self.catalog.set_phase(name, Phase.UNLOADING)
-        self._leaving = loaded
-        try:
-            await self._step(load, _drain(loaded.instance))
-        finally:
-            self._leaving = None
-            if load.cancel_reason is not None and self.loaded is loaded:
-                self.catalog.set_phase(name, self._resting_phase(name))
-        if self.loaded is loaded:
-            await self._unload(loaded)
+    def _idle_limit(self, loaded: Loaded) -> float | None:
+        view = self._fleet.policy(loaded)
+        return idle_limit(view.pinned, view.idle_timeout, self._settings().idle_timeout)
 
-    async def _step(self, load: Load, work: Any) -> Any:
-        """Run the cancellable part of a load; raises CancelledByPersonError when it was cancelled."""
-        if load.cancel_reason is not None:
-            work.close()
-            raise CancelledByPersonError
-        load.step = spawn(work, name=f"step of load {load.view.name}", awaited=True)
-        try:
-            return await load.step
-        except asyncio.CancelledError:
-            if load.cancel_reason is None:
-                raise
-            raise CancelledByPersonError from None
-        finally:
-            load.step = None
+    def _unload_idle(self, loaded: Loaded) -> None:
+        _log.info("%s is unloaded: nobody used it for a while", loaded.name)
+        spawn(self._end_all([self._fleet.unload(loaded)]), name=f"unload idle {loaded.name}")
 
-    async def _start_engine(self, load: Load, backend: Backend, target: Target) -> Instance:
-        async def started(record: EngineRecord) -> None:
-            assert load.begun is not None
-            self._on_backend(backend)
-            await self.catalog.journal.set_engine(load.begun.attempt_id, record.pid, record.create_time, record.port)
+    def _became_idle(self) -> None:
+        self._idle.update()
 
-        return await backend.load(
-            target,
-            timeout=self._load_timeout(),
-            progress=lambda stage, fraction: self._progress(load, stage, fraction),
-            started=started,
-        )
-
-    def _progress(self, load: Load, stage: str, fraction: float | None) -> None:
-        elapsed = time.monotonic() - load.started_at
-        self.catalog.set_progress(
-            load.view.name, LoadProgress(stage=stage, fraction=fraction, elapsed_s=elapsed, usual_s=load.usual_s)
-        )
-
-    async def _succeeded(self, load: Load, backend: Backend, instance: Instance) -> LoadResult:
-        assert load.begun is not None
-        seconds = time.monotonic() - load.started_at
-        attempt_id, name = load.begun.attempt_id, load.view.name
-        loaded = Loaded(load.view, backend, instance, load.config, load.forced, attempt_id)
-        self.loaded, load.succeeded = loaded, True
-        await self._settle(load, lambda id_: self.catalog.journal.succeed(id_, seconds))
-        self._on_backend(backend)
-        _log.info("loaded %s in %.1f s", name, seconds)
-        instance.exited.add_done_callback(lambda future: self._engine_ended(loaded, future.result()))
-        return result(self.catalog.get(name), seconds)
-
-    async def _failed(self, load: Load, failure: EngineFailed | AppError | OSError) -> AppError:
-        cause = failures.cause_of(failure)
-        report = failure.exit_report if isinstance(failure, EngineFailed) else None
-        tail = "\n".join(failure.log[-200:]) if isinstance(failure, EngineFailed) else ""
-        attempt = await self._settle(
-            load,
-            lambda id_: self.catalog.journal.fail(
-                id_,
-                Failure(
-                    cause,
-                    exit_code=report.exit_code if report else None,
-                    signal=report.signal if report else None,
-                    log_tail=tail,
-                ),
-            ),
-        )
-        self._on_backend(self.backends[load.view.backend])
-        _log.warning("loading %s failed: %s", load.view.name, cause.sentence)
-        return failures.load_error(failure, cause, attempt)
-
-    async def _settle(self, load: Load, write: Callable[[int], Any]) -> AttemptView | None:
-        """Write how the attempt ended; a result that cannot be written now is kept and written later."""
-        assert load.begun is not None
-        attempt_id = load.begun.attempt_id
-        return await self._settling.write(load.view.name, lambda: write(attempt_id))
-
-    async def _unload(self, loaded: Loaded) -> None:
-        name = loaded.view.name
-        self.catalog.set_phase(name, Phase.UNLOADING)
-        self.loaded = None
-        await loaded.backend.unload(loaded.instance)
-        self.catalog.set_phase(name, self._resting_phase(name))
-        self._on_backend(loaded.backend)
-        _log.info("unloaded %s", name)
-
-    def _engine_ended(self, loaded: Loaded, report: ExitReport) -> None:
-        if not report.asked_for and self.loaded is loaded:
-            self.loaded = None
-            spawn(self._crashed(loaded, report), name=f"crash of {loaded.view.name}")
-
-    async def _crashed(self, loaded: Loaded, report: ExitReport) -> None:
-        name = loaded.view.name
-        log = [line.text for line in loaded.backend.log.tail(200)]
-        cause = failures.cause_of_exit(report, log)
-        _log.warning("the engine of %s ended: %s", name, cause.sentence)
-        self.catalog.set_phase(name, self._resting_phase(name), error=cause.sentence)
-        self._on_backend(loaded.backend)
-        await self._settling.write(
-            name,
-            lambda: self.catalog.journal.crashed_after_load(
-                name,
-                loaded.attempt_id,
-                Failure(cause, exit_code=report.exit_code, signal=report.signal, log_tail="\n".join(log)),
-            ),
-        )
-
-
-async def _drain(instance: Instance) -> None:
-    """Wait until no request uses `instance`, DRAIN_SECONDS at most."""
-    instance.drained.clear()
-    if instance.active_requests:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(instance.drained.wait(), DRAIN_SECONDS)
-
-
-def _not_running(backend: Backend, hint: str) -> AppError:
-    return AppError("backend_not_running", f"{backend.title} is not running.", hint, status=409)
+    async def _end_all(self, ends: Sequence[Coroutine[Any, Any, None]]) -> None:
+        """Let all of them end; what goes wrong is logged, for there is nobody to tell."""
+        for outcome in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                _log.warning("an engine did not end in order: %s", outcome)
