@@ -22,6 +22,7 @@ from quarterdeck.schemas.backends import BackendKind, Owner, OwnerKind
 from quarterdeck.schemas.discovery import FoundServer, ServerState
 
 NOTHING = "nothing"
+OTHER = UNKNOWN.name
 
 
 async def probe(http: aiohttp.ClientSession, url: str, key: str | None = None) -> FoundServer:
