@@ -108,9 +108,9 @@ def test_every_name_can_be_addressed(core: ScriptedCore, name: str) -> None:
     ("fields", "code"),
     [
         ({"path": "/nowhere/x.gguf"}, "file_missing"),
-        ({"path": "/"}, "not_a_file"),
+        ({"path": "/"}, "config_missing"),
         ({}, "bad_source"),
-        ({"path": "x", "backend": "vllm"}, "unknown_backend"),
+        ({"path": "x", "backend": "warp"}, "unknown_backend"),
         ({"path": "x", "load_config": "{"}, "bad_json"),
         ({"path": "x", "load_config": {"n_ctxx": 1}}, "unknown_option"),
     ],

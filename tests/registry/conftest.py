@@ -29,7 +29,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 async def registry(database: Database) -> AsyncIterator[Registry]:
-    yield Registry(database, ("embedded", "openai-compatible"))
+    yield Registry(database)
 
 
 @pytest.fixture

@@ -126,7 +126,8 @@ async def test_broken_files_are_refused(registry: Registry, write_model: WriteMo
     ("fields", "code"),
     [
         ({"path": "/none/here.gguf"}, "file_missing"),
-        ({"path": "/"}, "not_a_file"),
+        ({"path": "/"}, "config_missing"),
+        ({"path": "/", "backend": "embedded"}, "not_a_file"),
         ({}, "bad_source"),
         ({"path": " "}, "bad_source"),
         ({"url": " "}, "bad_source"),

@@ -148,6 +148,8 @@ def set_by_person(
     changed = model(session, name)
     if load_config is not None:
         changed.load_config = load_config
+        changed.curated = {**changed.curated, "load_config": load_config}
+        changed.layer = "curated"
     if notes_text is not None:
         changed.notes = notes_text
     if status is None:

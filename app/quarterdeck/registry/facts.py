@@ -37,6 +37,13 @@ _CAPABILITIES = {
 }  # fmt: skip
 
 
+FILE_FACTS = (
+    "format", "size_bytes", "architecture", "parameter_count", "quantization", "context_length", "has_chat_template",
+    "capabilities",
+)  # fmt: skip
+"""What files state."""
+
+
 def read_facts(path: Path) -> dict[str, Any]:
     """The facts that the model at `path`, a GGUF file or a folder of safetensors, states (blocking). AppError."""
     if path.is_dir():

@@ -39,6 +39,9 @@ _DEFAULTS: dict[str, Any] = {
 FIELDS = tuple(_DEFAULTS)
 """The facts that layers may state; each is a column of the model's table. A layer may hold notes of its own besides."""
 
+POLICIES = frozenset({"aliases", "roles", "capabilities", "group", "pinned", "idle_timeout", "deprecated"})
+"""The facts that a person decides besides the load_config; null takes the decision back."""
+
 
 def merge(discovered: Facts, curated: Facts) -> dict[str, Any]:
     """What both layers say together. Curated wins, load_config key by key, and null never wins over a value."""

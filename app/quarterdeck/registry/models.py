@@ -1,20 +1,36 @@
-"""The registry: which models exist, with the facts that their files state."""
+"""The registry: which models exist, with the facts that people, files and servers state."""
 
 from __future__ import annotations
 
 import asyncio
+import builtins
 import logging
-import os
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quarterdeck.errors import AppError
-from quarterdeck.registry.gguf import GgufHeader
+from quarterdeck.registry import absences, scan, sources, starter
+from quarterdeck.registry.facts import FILE_FACTS, file_facts, read_facts
+from quarterdeck.registry.importers import ImportPlan
+from quarterdeck.registry.importers.arguments import Engines
+from quarterdeck.registry.imports import Imports
+from quarterdeck.registry.locks import Locks, Progress
 from quarterdeck.registry.names import clean_name
 from quarterdeck.registry.parts import read_model
-from quarterdeck.registry.starter import STARTER_NAME, starter_file
-from quarterdeck.schemas.jsontext import config_hash, parse_load_config, to_text
-from quarterdeck.schemas.models import ModelCreate, ModelView, Retest, Status
+from quarterdeck.registry.starter import starter_file
+from quarterdeck.registry.views import Views
+from quarterdeck.schemas.backends import BackendKind
+from quarterdeck.schemas.discovery import (
+    Absence,
+    FollowedFile,
+    FoundModel,
+    ImportPreview,
+    PassedOver,
+    ScanResult,
+)
+from quarterdeck.schemas.jsontext import parse_load_config
+from quarterdeck.schemas.models import ConfigPatch, ModelCreate, ModelView
 from quarterdeck.storage.database import Database
 
 if TYPE_CHECKING:
@@ -22,249 +38,290 @@ if TYPE_CHECKING:
 
     from quarterdeck.storage.tables import Model
 
-EMBEDDED = "embedded"
-OPENAI_COMPATIBLE = "openai-compatible"
-CURATED = "curated"
-STARTER_OFFERED = "starter_offered"
-
-_EMBEDDING_ARCHITECTURES = frozenset(
-    {
-        "bert", "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "eurobert",
-        "gemma-embedding", "t5encoder",
-    }
-)  # fmt: skip
-_EMBEDDING_POOLING = (1, 2, 3)
-_RANK_POOLING = 4
-
 _log = logging.getLogger(__name__)
 
 
 class Registry:
-    """The models a person has. `hardware` is the fingerprint of this machine, set by the core once it is known."""
+    """The models a person has. `hardware` is the fingerprint of this machine, set by the core once it is known.
 
-    def __init__(self, database: Database, backends: tuple[str, ...] = (EMBEDDED,)) -> None:
+    `backends` are the kinds that a model may have. `include_non_installed` says whether models without files are shown
+    to clients, `usual_url` where the server of a backend normally is (None: nowhere), `engines` what options they have.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        backends: Collection[str] = tuple(BackendKind),
+        *,
+        include_non_installed: Callable[[], bool] = lambda: False,
+        usual_url: Callable[[str], str | None] = lambda backend: None,
+        engines: Callable[[], Engines] = dict,
+    ) -> None:
         self._database = database
-        self._backends = backends
-        self.hardware = ""
+        self._backends = tuple(map(str, backends))
+        self._views = Views(include_non_installed)
+        self._usual_url = usual_url
+        self._imports = Imports(database, self._backends, usual_url, engines)
+        self._locks = Locks(database)
+        self._passed_over: builtins.list[PassedOver] = []
+        self._primed = False
+
+    @property
+    def hardware(self) -> str:
+        return self._views.hardware
+
+    @hardware.setter
+    def hardware(self, fingerprint: str) -> None:
+        self._views.hardware = fingerprint
 
     async def list(self) -> list[ModelView]:
         """All models in the order of their names; a model whose file is gone is listed all the same."""
 
         def work(session: Session) -> list[ModelView]:
-            from sqlmodel import select
+            from quarterdeck.registry import rows
 
-            from quarterdeck.storage.tables import Model
+            return [self._views.of(row) for row in rows.everything(session)]
 
-            return [self._view(row) for row in session.exec(select(Model).order_by(Model.name))]
+        return await self._database.run(work)
+
+    async def some(self, names: Iterable[str]) -> builtins.list[ModelView]:
+        """Those of the models in `names` that exist."""
+        wanted = [*names]
+
+        def work(session: Session) -> builtins.list[ModelView]:
+            from quarterdeck.registry import rows
+
+            return [self._views.of(row) for row in rows.some(session, wanted)]
 
         return await self._database.run(work)
 
     async def get(self, name: str) -> ModelView:
         """Raises AppError `unknown_model` (404)."""
-        return await self._database.run(lambda session: self._view(_row(session, name)))
+
+        def work(session: Session) -> ModelView:
+            from quarterdeck.registry import rows
+
+            return self._views.of(rows.get(session, name))
+
+        return await self._database.run(work)
 
     async def add(self, new: ModelCreate) -> ModelView:
         """Register a model. Raises AppError: `duplicate_model` (409), or what is wrong with name, file or config."""
         name = clean_name(new.model_name)
-        config = parse_load_config(new.load_config)
-        served_name = clean_name(new.served_name) if new.served_name and new.served_name.strip() else name
-        backend = self._backend(new)
-        await self._database.run(lambda session: _check_free(session, name, served_name))
-        facts: dict[str, Any] = {}
-        if new.url is None:
-            path = await asyncio.to_thread(_local_file, new)
-            facts = {"path": str(path), **_facts(await asyncio.to_thread(read_model, path))}
-        values = {
-            "name": name,
-            "backend": backend,
-            "served_name": served_name,
-            "layer": CURATED,
-            "url": new.url.strip() if new.url else None,
+        curated: dict[str, Any] = {
+            "served_name": clean_name(new.served_name) if new.served_name and new.served_name.strip() else name,
             "hf_path": new.hf_path,
             "cache_location": new.cache_location,
-            "load_config": config,
-            **facts,
+            "load_config": None if new.load_config is None else parse_load_config(new.load_config),
         }
-        return await self._database.run(lambda session: self._insert(session, values))
+        backend, url = self._backend(new)
+        if url is not None:
+            return await self._insert(name, {**curated, "backend": backend, "url": url}, {})
+        await self._check_free(name, curated["served_name"])
+        backend, path, facts = await asyncio.to_thread(_local, new, backend, self._backends)
+        return await self._insert(name, {**curated, "backend": backend, "path": str(path)}, facts)
 
     async def remove(self, name: str) -> None:
         """Forget a model and its attempts; its file stays. Raises AppError `unknown_model` (404)."""
-        await self._database.run(lambda session: session.delete(_row(session, name)))
+
+        def work(session: Session) -> None:
+            from quarterdeck.registry import rows
+
+            session.delete(rows.get(session, name))
+
+        await self._database.run(work)
+
+    async def set_facts(self, name: str, patch: ConfigPatch) -> ModelView:
+        """A person's aliases, roles, capabilities, group, pin, idle timeout, deprecation and load_config.
+
+        Only what was given changes; null takes it back. Raises AppError `unknown_model`, `duplicate_model` (409),
+        `bad_name`.
+        """
+
+        def work(session: Session) -> ModelView:
+            from quarterdeck.registry import policies
+
+            return self._views.of(policies.apply(session, name, patch))
+
+        return await self._database.run(work)
+
+    async def check_facts(self, name: str, patch: ConfigPatch) -> None:
+        """Raise what `set_facts` would raise; nothing changes."""
+
+        def work(session: Session) -> None:
+            from quarterdeck.registry import policies
+
+            policies.apply(session, name, patch)
+            session.expunge_all()
+
+        await self._database.run(work)
+
+    async def look(
+        self, folders: Sequence[Path], *, caches: bool
+    ) -> tuple[builtins.list[FoundModel], builtins.list[PassedOver], set[str]]:
+        """Find models on disk; the third value are the folders that were looked through.
+
+        Files that are as an earlier run read them are not read again.
+        """
+        if not self._primed:
+            self._primed = True
+            scan.remember(await self._database.run(_known_files))
+        found, self._passed_over = await asyncio.to_thread(scan.find_models, folders, caches=caches)
+        return found, self._passed_over, await asyncio.to_thread(scan.looked_at, folders, caches=caches)
+
+    async def reconcile(self, found: Sequence[FoundModel], *, sources: Collection[str]) -> ScanResult:
+        """Bring the discovered layer into line with what was found; rows that stay as they are are not touched.
+
+        `sources` are the places that were looked at completely: words such as `hf_cache`, base addresses of servers,
+        folders. A model that is no longer there becomes not installed, or is removed when nobody ever used it.
+        """
+        paths = await self._database.run(_paths)
+        from quarterdeck.registry.reconciling import Disk, reconcile
+
+        disk = await asyncio.to_thread(Disk, [*paths, *(each.path for each in found if each.path)])
+        return await self._database.run(lambda session: reconcile(session, found, sources, disk))
+
+    async def absences(self) -> builtins.list[Absence]:
+        """Why models are not listed to clients, or not under their own name, and what the last look passed over."""
+        followed = await self._imports.following.all()
+
+        def work(session: Session) -> builtins.list[Absence]:
+            from quarterdeck.registry import rows
+
+            return absences.explain(rows.everything(session), self._views, followed)
+
+        return [*await self._database.run(work), *map(absences.passed_over, self._passed_over)]
+
+    def read_import(self, text: str, *, name: str, format: str | None = None) -> ImportPlan:
+        """Read a list of models of another program; see `importers.preview`."""
+        return self._imports.read(text, name=name, format=format)
+
+    async def import_plan(self, plan: ImportPlan, names: Collection[str] | None, apply: bool) -> ImportPreview:
+        """Take the entries in `names` (None: all) into the curated layer; without `apply` only say what would be."""
+        return await self._imports.take(plan, names, apply=apply)
+
+    async def followed(self) -> builtins.list[FollowedFile]:
+        """The imported files that are read again when they change."""
+        return await self._imports.following.views()
+
+    async def follow(self, path: Path, format: str | None = None) -> None:
+        """Follow an imported file from now on. Raises AppError when it cannot be read.
+
+        Entries that the registry does not have now were not wanted, and are left out later too.
+        """
+        await self._imports.follow(path, format)
+
+    async def unfollow(self, path: Path) -> None:
+        """Follow a file no longer; its models stay."""
+        await self._imports.following.drop(sources.absolute(str(path)))
+
+    async def changed_files(self) -> builtins.list[Path]:
+        """The followed files that changed since they were read; cheap."""
+        return await self._imports.following.changed()
+
+    async def reimport(self, path: Path) -> ImportPreview:
+        """Read a followed file again; only entries that changed in it are taken.
+
+        Models whose entries are gone are marked as deprecated until the entry comes back; a loaded one goes on. Raises
+        AppError when the file cannot be read; then nothing changes, and it is not tried again before it changes.
+        """
+        return await self._imports.again(path)
+
+    async def lock(self, name: str) -> ModelView:
+        """Lock a model to its version; the next `verify` records which that is. Raises AppError `unknown_model`."""
+        await self._locks.lock(name)
+        return await self.get(name)
+
+    async def unlock(self, name: str) -> ModelView:
+        await self._locks.unlock(name)
+        return await self.get(name)
+
+    async def verify(self, name: str, progress: Progress | None = None) -> ModelView:
+        """Compare a model's files with those that are expected; see `Locks.verify`."""
+        await self._locks.verify(name, progress)
+        return await self.get(name)
+
+    async def check_lock(self, name: str) -> None:
+        """Before a load: raise AppError `version_lock_violation` (409) when a locked model has changed."""
+        await self._locks.check(name)
 
     async def seed_starter(self) -> ModelView | None:
         """Offer the starter model once, and follow it when the installation moved; the view if anything changed."""
         path = await asyncio.to_thread(starter_file)
         if path is None:
             return None
-        if await self._database.run(_was_offered):
-            return await self._follow_starter(path)
+        if await self._database.run(starter.was_offered):
+            return await self._database.run(lambda session: self._view(starter.follow(session, path)))
         try:
-            header = await asyncio.to_thread(read_model, path)
+            facts = file_facts(await asyncio.to_thread(read_model, path))
         except AppError as error:
             _log.warning("the starter model is not offered: %s", error.sentence)
             return None
-        values = {
-            "name": STARTER_NAME,
-            "backend": EMBEDDED,
-            "served_name": STARTER_NAME,
-            "layer": CURATED,
-            "path": str(path),
-            **_facts(header),
-        }
-        return await self._database.run(lambda session: self._offer(session, values))
+        return await self._database.run(lambda session: self._view(starter.offer(session, path, facts)))
 
-    def _backend(self, new: ModelCreate) -> str:
-        if new.url is not None and (new.path is not None or not new.url.strip()):
-            raise AppError(
-                "bad_source",
-                "A model is either a local file or a running server.",
-                "Give a path or an address, not both.",
-            )
-        backend = (new.backend or "").strip() or (EMBEDDED if new.url is None else OPENAI_COMPATIBLE)
-        if backend not in self._backends:
-            raise AppError(
-                "unknown_backend",
-                f"There is no backend named “{backend}”.",
-                f"Choose one of these: {', '.join(self._backends)}.",
-            )
-        if new.url is not None and backend == EMBEDDED:
-            raise AppError(
-                "bad_source",
-                "The embedded engine loads files; it cannot use a running server.",
-                "Give the path of a .gguf file, or choose another backend.",
-            )
-        return backend
+    def _view(self, row: Model | None) -> ModelView | None:
+        return None if row is None else self._views.of(row)
 
-    async def _follow_starter(self, path: Path) -> ModelView | None:
-        """Give the starter model its new path when its file is no longer where it was."""
+    def _backend(self, new: ModelCreate) -> tuple[str, str | None]:
+        """The backend, empty where the file decides it, and the address of the server that has the model."""
+        url = sources.server_address(new)
+        backend = (new.backend or "").strip()
+        if backend:
+            sources.known_backend(backend, self._backends)
+        if url is None and new.path is None and new.hf_path is None and backend:
+            url = self._usual_url(backend)
+        if url is None:
+            return backend, None
+        sources.check_server_backend(backend)
+        return sources.known_backend(backend or sources.OPENAI_COMPATIBLE, self._backends), url
 
-        def work(session: Session) -> ModelView | None:
-            from quarterdeck.storage.tables import Model
+    async def _check_free(self, name: str, served_name: str) -> None:
+        """Say that a name is taken before a large file is read."""
 
-            row = session.get(Model, STARTER_NAME)
-            if row is None or row.path is None:
-                return None
-            old = Path(row.path)
-            if old == path or old.name != path.name or old.exists():
-                return None
-            row.path = str(path)
-            return self._view(row)
+        def work(session: Session) -> None:
+            from quarterdeck.registry import rows
+
+            rows.check_free(session, rows.make(name, {"served_name": served_name}, {}))
+
+        await self._database.run(work)
+
+    async def _insert(self, name: str, curated: dict[str, Any], discovered: dict[str, Any]) -> ModelView:
+        def work(session: Session) -> ModelView:
+            from quarterdeck.registry import rows
+
+            row = rows.make(name, curated, discovered)
+            rows.check_free(session, row)
+            session.add(row)
+            session.flush()
+            return self._views.of(row)
 
         return await self._database.run(work)
 
-    def _offer(self, session: Session, values: dict[str, Any]) -> ModelView | None:
-        from quarterdeck.storage.tables import Memory, Model
 
-        session.add(Memory(key=STARTER_OFFERED, value=True))
-        if session.get(Model, values["name"]) is not None:
-            return None
-        return self._insert(session, values)
-
-    def _insert(self, session: Session, values: dict[str, Any]) -> ModelView:
-        from quarterdeck.storage.tables import Model
-
-        _check_free(session, values["name"], values["served_name"])
-        row = Model(**values)
-        session.add(row)
-        session.flush()
-        return self._view(row)
-
-    def _view(self, row: Model) -> ModelView:
-        same = set(ModelView.model_fields) & set(type(row).model_fields) - {"load_config"}
-        stored = {field: getattr(row, field) for field in same}
-        return ModelView(**stored, load_config=to_text(row.load_config), retest=self._retest(row))
-
-    def _retest(self, row: Model) -> Retest | None:
-        """Why the status may no longer hold."""
-        if row.status is Status.UNKNOWN:
-            return None
-        if row.status_hardware and self.hardware and row.status_hardware != self.hardware:
-            return Retest.HARDWARE
-        if row.status_config_hash and row.status_config_hash != config_hash(row.load_config):
-            return Retest.CONFIG
-        return None
+def _local(new: ModelCreate, wanted: str, known: Collection[str]) -> tuple[str, Path, dict[str, Any]]:
+    """The engine for a model on disk, where it is and what its files say (blocking). Raises AppError."""
+    path = sources.local_path(new)
+    backend = sources.known_backend(sources.backend_for(path, wanted), known)
+    return backend, path, file_facts(read_model(path)) if backend in sources.READS_FILES else read_facts(path)
 
 
-def _row(session: Session, name: str) -> Model:
-    from quarterdeck.storage.tables import Model
-
-    row = session.get(Model, name)
-    if row is None:
-        raise AppError(
-            "unknown_model",
-            f"There is no model named “{name}”.",
-            "Look at the list of models for its exact name, or add it.",
-            status=404,
-        )
-    return row
-
-
-def _check_free(session: Session, name: str, served_name: str) -> None:
-    from sqlmodel import or_, select
+def _paths(session: Session) -> builtins.list[str]:
+    from sqlmodel import col, select
 
     from quarterdeck.storage.tables import Model
 
-    if session.get(Model, name) is not None:
-        raise AppError(
-            "duplicate_model",
-            f"There is already a model named “{name}”.",
-            "Choose another name, or remove that model first.",
-            status=409,
-        )
-    names = (name, served_name)
-    clash = session.exec(select(Model).where(or_(Model.served_name.in_(names), Model.name == served_name))).first()  # type: ignore[attr-defined]
-    if clash is not None:
-        taken = served_name if served_name in (clash.name, clash.served_name) else name
-        raise AppError(
-            "duplicate_model",
-            f"Clients already reach the model “{clash.name}” under the name “{taken}”.",
-            "Choose another name.",
-            status=409,
-        )
+    return [path for path in session.exec(select(Model.path).where(col(Model.path).is_not(None))) if path]
 
 
-def _was_offered(session: Session) -> bool:
-    from quarterdeck.storage.tables import Memory
+def _known_files(session: Session) -> builtins.list[tuple[str, str, dict[str, Any]]]:
+    """What earlier scans read: path, signature, facts."""
+    from sqlmodel import col, select
 
-    return session.get(Memory, STARTER_OFFERED) is not None
+    from quarterdeck.storage.tables import Model
 
-
-def _local_file(new: ModelCreate) -> Path:
-    """The absolute path of the file that is meant (blocking)."""
-    if new.path is not None and new.path.strip():
-        return _absolute(new.path)
-    if new.hf_path is None or not new.hf_path.strip():
-        raise AppError("bad_source", "Neither a file nor a server was given.", "Give the path of a .gguf file.")
-    local = _absolute(new.hf_path)
-    if not os.path.isfile(local):  # noqa: PTH113 (no error for an impossible path)
-        raise AppError(
-            "download_unsupported",
-            f"“{new.hf_path.strip()}” is not a local file, and downloading models is not yet possible.",
-            "Download the .gguf file yourself, then give its path.",
-        )
-    return local
-
-
-def _absolute(text: str) -> Path:
-    """`text` as an absolute path; links are kept, because caches store files under names that say nothing."""
-    return Path(os.path.abspath(os.path.expanduser(text.strip())))  # noqa: PTH100, PTH111 (no error for an unknown ~user)
-
-
-def _facts(header: GgufHeader) -> dict[str, Any]:
-    return {
-        "size_bytes": header.size_bytes,
-        "architecture": header.architecture,
-        "parameter_count": header.parameter_count,
-        "quantization": header.quantization,
-        "context_length": header.context_length,
-        "has_chat_template": header.has_chat_template,
-        "capabilities": _capabilities(header),
-    }
-
-
-def _capabilities(header: GgufHeader) -> list[str]:
-    if header.pooling_type == _RANK_POOLING:
-        return ["rerank"]
-    if header.architecture in _EMBEDDING_ARCHITECTURES or header.pooling_type in _EMBEDDING_POOLING:
-        return ["embeddings"]
-    return ["chat"] if header.has_chat_template else ["completion"]
+    stored = session.exec(select(Model.discovered).where(col(Model.path).is_not(None)))
+    return [
+        (each["path"], each["signature"], {key: each[key] for key in FILE_FACTS if key in each})
+        for each in stored
+        if each.get("signature") and each.get("path")
+    ]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from quarterdeck.compatibility.journal import Journal
 from quarterdeck.errors import AppError
+from quarterdeck.registry.layers import POLICIES
 from quarterdeck.registry.models import Registry
+from quarterdeck.registry.names import NameIndex
+from quarterdeck.schemas.discovery import FoundModel, ScanResult
 from quarterdeck.schemas.events import Topic
 from quarterdeck.schemas.jsontext import parse_load_config
 from quarterdeck.schemas.models import ConfigPatch, LoadProgress, ModelCreate, ModelView, Phase
 from quarterdeck.storage.events import EventLog
 
 PROGRESS_SECONDS = 0.25
+PUBLISHED_SINGLY = 200
+"""So many changes at once are told one by one; above, readers are asked to fetch the whole list again."""
 
 
 @dataclass(slots=True)
@@ -37,27 +43,60 @@ class Catalog:
         self.journal = journal
         self._events = events
         self._stored: dict[str, ModelView] = {}
+        self._names = NameIndex()
         self._runs: dict[str, RunState] = {}
 
     async def open(self) -> None:
         self._stored = {view.name: view for view in await self.registry.list()}
+        self._names = NameIndex()
+        for view in self._stored.values():
+            self._names.put(view)
 
     def all(self) -> list[ModelView]:
         return [self._join(view) for view in self._stored.values()]
 
     def get(self, name: str) -> ModelView:
         """The model called `name`, or by the id it is served under. Raises AppError `unknown_model` (404)."""
-        view = self._stored.get(name)
-        if view is None:
-            view = next((each for each in self._stored.values() if each.served_name == name), None)
-        if view is None:
-            raise AppError(
-                "unknown_model",
-                f"There is no model named “{name}”.",
-                "List the models with `quarterdeck models`, or add it with `quarterdeck models add`.",
-                status=404,
-            )
-        return self._join(view)
+        known = name if name in self._stored else self._names.served_as(name)
+        if known is None:
+            raise _unknown(name)
+        return self._join(self._stored[known])
+
+    def resolve(self, name: str) -> tuple[ModelView, str]:
+        """The model that a client means by `name`, and the rule that found it. Raises AppError `unknown_model` (404).
+
+        `exact` is its name or the id it is served under; `alias` another name, or its own written differently: case
+        does not count, nor Ollama's tag “latest”, but every other sign does.
+        """
+        found = self._names.find(name)
+        if found is None:
+            raise _unknown(name)
+        return self._join(self._stored[found[0]]), found[1]
+
+    async def reload(self, names: Collection[str] | None = None) -> None:
+        """Read stored facts again, of all models or those in `names`, and publish what changed."""
+        views = await (self.registry.list() if names is None else self.registry.some(names))
+        fresh = {view.name: view for view in views}
+        looked_at = self._stored.keys() | fresh.keys() if names is None else set(names)
+        gone = [name for name in looked_at if name in self._stored and name not in fresh]
+        changed = [view for view in fresh.values() if self._stored.get(view.name) != view]
+        for name in gone:
+            self._forget(name)
+        for view in changed:
+            self._keep(view)
+        if len(gone) + len(changed) > PUBLISHED_SINGLY:
+            self._events.publish(Topic.STREAM, "reset", {})
+            return
+        for name in gone:
+            self._events.publish(Topic.MODEL, "removed", {"name": name})
+        for view in changed:
+            self.publish(view.name)
+
+    async def reconcile(self, found: Sequence[FoundModel], *, sources: Collection[str]) -> ScanResult:
+        """Take what a look around found into the registry, and publish what it changed; see `Registry.reconcile`."""
+        result = await self.registry.reconcile(found, sources=sources)
+        await self.reload({*result.added, *result.changed, *result.gone})
+        return result
 
     async def add(self, new: ModelCreate) -> ModelView:
         view = await self.registry.add(new)
@@ -70,24 +109,28 @@ class Catalog:
                 "model_busy", f"“{name}” is {view.phase.value}.", "Unload it first, then remove it.", status=409
             )
         await self.registry.remove(view.name)
-        del self._stored[view.name]
-        self._runs.pop(view.name, None)
+        self._forget(view.name)
         self._events.publish(Topic.MODEL, "removed", {"name": view.name})
 
     async def patch(self, name: str, patch: ConfigPatch) -> ModelView:
-        """A person's change of status, notes or load_config; fields that were not given stay."""
+        """A person's change of status, notes, load_config or policies; fields that were not given stay."""
         view = self.get(name)
         if view.phase in (Phase.LOADING, Phase.CANCELLING) and patch.compatibility_status is not None:
             raise AppError(
                 "model_busy", f"“{name}” is being tested.", "Wait for the load to end, or cancel it.", status=409
             )
         config = None if patch.load_config is None else parse_load_config(patch.load_config)
+        decides = bool(patch.model_fields_set & POLICIES)
+        if decides:
+            await self.registry.check_facts(view.name, patch)
         await self.journal.set_by_person(view.name, patch.compatibility_status, patch.compatibility_notes, config)
+        if decides:
+            await self.registry.set_facts(view.name, patch)
         return await self.refresh(view.name)
 
     async def refresh(self, name: str) -> ModelView:
         """Read a model's stored facts again and publish it."""
-        self._stored[name] = await self.registry.get(name)
+        self._keep(await self.registry.get(name))
         return self.publish(name)
 
     def set_phase(self, name: str, phase: Phase, *, error: str | None = None) -> None:
@@ -130,6 +173,15 @@ class Catalog:
         if name in self._stored:
             self.publish(name)
 
+    def _keep(self, view: ModelView) -> None:
+        self._stored[view.name] = view
+        self._names.put(view)
+
+    def _forget(self, name: str) -> None:
+        self._stored.pop(name, None)
+        self._names.drop(name)
+        self._runs.pop(name, None)
+
     def _run(self, name: str) -> RunState:
         return self._runs.setdefault(name, RunState())
 
@@ -147,6 +199,15 @@ class Catalog:
                 "cooldown_until": _still_to_come(run.cooldown_until),
             }
         )
+
+
+def _unknown(name: str) -> AppError:
+    return AppError(
+        "unknown_model",
+        f"There is no model named “{name}”.",
+        "List the models with `quarterdeck models`, or add it with `quarterdeck models add`.",
+        status=404,
+    )
 
 
 def _still_to_come(moment: datetime | None) -> datetime | None:

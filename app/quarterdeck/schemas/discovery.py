@@ -126,6 +126,19 @@ class ImportPreview(BaseModel):
     warnings: list[str] = Field(default_factory=list)
 
 
+class FollowedFile(BaseModel):
+    """An imported file that is read again when it changes. `gone` are models that it no longer has.
+
+    `error` says why it could not be read the last time.
+    """
+
+    path: str
+    title: str
+    models: list[str] = Field(default_factory=list)
+    gone: list[str] = Field(default_factory=list)
+    error: str | None = None
+
+
 class ImportRequest(BaseModel):
     """An import by text or by the path of a file. With `apply` false nothing changes and the preview is the answer.
 
