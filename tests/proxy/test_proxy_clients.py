@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,11 @@ def last_request(core: ScriptedCore, model: str) -> dict[str, Any]:
     return dict(wait_for(found)[0])
 
 
+def waiters(core: ScriptedCore) -> int:
+    """How many wait for the load that runs."""
+    return int(core.http.get("/api/status").json()["queue"][0]["waiters"])
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_engine_is_told_that_a_client_left(
     core: ScriptedCore, engine: FakeEngine, model: str, stream: bool
@@ -51,14 +57,25 @@ def test_the_engine_is_told_that_a_client_left(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_load_goes_on_when_the_client_that_wanted_it_left(core: ScriptedCore, model: str, stream: bool) -> None:
+def test_a_load_ends_when_the_only_client_that_wanted_it_left(core: ScriptedCore, model: str, stream: bool) -> None:
     core.backend.plan[model] = Act.WAIT
     with send(core, model=model, stream=stream):
         wait_for(lambda: core.model(model)["phase"] == "loading")
     assert last_request(core, model)["status"] == 499
-    assert core.model(model)["phase"] == "loading"
-    core.backend.let_go(model)
-    wait_for(lambda: core.model(model)["loaded"])
+    wait_for(lambda: core.model(model)["phase"] == "unloaded")
+    assert core.backend.cancelled[-1] == model
+
+
+def test_a_load_goes_on_while_a_person_wants_it(core: ScriptedCore, model: str) -> None:
+    core.backend.plan[model] = Act.WAIT
+    with ThreadPoolExecutor(1) as person:
+        loading = person.submit(core.load, model)
+        wait_for(lambda: core.model(model)["phase"] == "loading")
+        with send(core, model=model, stream=False):
+            wait_for(lambda: waiters(core) == 2)
+        assert last_request(core, model)["status"] == 499
+        core.backend.let_go(model)
+        loading.result(20)
     assert core.backend.instances[model].active_requests == 0
 
 

@@ -70,7 +70,8 @@ class ScriptedCore(RunningCore):
 @contextlib.contextmanager
 def scripted_core(folder: Path, *, engine_url: str = NOTHING_LISTENS, **settings: Any) -> Iterator[ScriptedCore]:
     """Start a core with `settings` over `folder`/data; free ports unless one is given."""
-    loaded = load_settings(folder / "data", {"port": 0, "nvml": False, **NOBODY_ELSE, **settings})
+    at_once = {"minimum_residence": 0, "cooldown": 0}
+    loaded = load_settings(folder / "data", {"port": 0, "nvml": False, **at_once, **NOBODY_ELSE, **settings})
     thread = CoreThread(loaded, public=True)
     thread.core = _Core(loaded, engine_url)
     thread.start()
