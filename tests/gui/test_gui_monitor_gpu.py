@@ -108,7 +108,7 @@ def test_new_samples_arrive_while_shown(page: GpuPage, core: FakeCore, qtbot: Qt
     appear(page, qtbot)
     qtbot.waitUntil(lambda: any("gpu" in stream.topics for stream in core.streams))
     core.publish("gpu", "sample", later(1, utilization=77.0))
-    qtbot.waitUntil(lambda: "GPU 0 · NVIDIA Test 24, Utilisation: 77 %" in names(page))
+    qtbot.waitUntil(lambda: "GPU 0 · NVIDIA Test 24, Utilisation: 77 %, Busy: 70 % or more." in names(page))
 
 
 def test_a_hidden_page_neither_draws_nor_asks_for_samples(
@@ -146,7 +146,7 @@ def test_space_holds_the_graphs_and_says_how_far_behind(page: GpuPage, qtbot: Qt
     qtbot.mouseClick(button(page, "Resume"), Qt.MouseButton.LeftButton)
     assert not page.paused
     assert not page._behind.isVisible()
-    assert "GPU 0 · NVIDIA Test 24, Utilisation: 99 %" in names(page)
+    assert "GPU 0 · NVIDIA Test 24, Utilisation: 99 %, Fully used: 90 % or more." in names(page)
 
 
 def test_a_gpu_that_vanishes_is_said_and_one_that_appears_gets_a_row(page: GpuPage, qtbot: QtBot) -> None:

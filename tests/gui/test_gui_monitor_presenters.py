@@ -102,17 +102,17 @@ class TestScales:
 
 class TestNote:
     def test_no_note_when_gpus_answer(self) -> None:
-        assert words.nvml_note(NvmlStatus(state=NvmlState.OK), 1) is None
+        assert words.nvml_note(NvmlStatus(state=NvmlState.OK), [gpu()]) is None
 
     @pytest.mark.parametrize("state", [state for state in NvmlState if state is not NvmlState.OK])
     def test_every_kind_of_off_has_a_title_and_the_reason(self, state: NvmlState) -> None:
-        note = words.nvml_note(NvmlStatus(state=state, reason="Because.", hint="Do this."), 0)
+        note = words.nvml_note(NvmlStatus(state=state, reason="Because.", hint="Do this."), [])
         assert note is not None
         assert (note.text, note.hint) == ("Because.", "Do this.")
         assert "NVML" not in note.title
 
     def test_a_driver_without_cards_is_no_gpu(self) -> None:
-        note = words.nvml_note(NvmlStatus(state=NvmlState.OK), 0)
+        note = words.nvml_note(NvmlStatus(state=NvmlState.OK), [])
         assert note is not None
         assert note.title == "No NVIDIA GPU found"
 

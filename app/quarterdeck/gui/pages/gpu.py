@@ -1,4 +1,4 @@
-"""The GPU page: live graphs of every GPU and of the computer, and why there are none."""
+"""The GPU page: who holds the memory of every GPU, live graphs, and why there are none."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from quarterdeck.gui import theme
+from quarterdeck.gui.gpu_commands import GpuCommands
+from quarterdeck.gui.presenters import gpu_memory
 from quarterdeck.gui.presenters import hardware as words
 from quarterdeck.gui.presenters.history import GAP_S, HOST, History
 from quarterdeck.gui.presenters.text import UNKNOWN, elapsed
 from quarterdeck.gui.widgets.note import NoteBox
+from quarterdeck.gui.widgets.process_table import ProcessTable
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.schemas.events import Topic
 
 if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
     from quarterdeck.gui.widgets.device_row import DeviceRow
-    from quarterdeck.schemas.hardware import HardwareSample
+    from quarterdeck.schemas.hardware import GpuProcess, HardwareSample
 
 WINDOWS = ((60, "Last minute"), (300, "Last 5 minutes"), (600, "Last 10 minutes"))
 
-# Above the rows stand the note and the line that says that values are awaited.
-FIRST_ROW = 2
+# Above the rows stand two notes and the line that says that values are awaited.
+FIRST_ROW = 3
 
 
 class GpuPage(QWidget):
@@ -34,6 +37,8 @@ class GpuPage(QWidget):
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._store = store
+        self._commands = GpuCommands(store, self)
+        self._colours = gpu_memory.Colours(len(theme.tokens().series))
         self._history = History(gap_s=GAP_S)
         self._rows: dict[str, DeviceRow] = {}
         self._shown = False
@@ -72,10 +77,12 @@ class GpuPage(QWidget):
         header.addWidget(self._driver, 1)
         for widget in (self._behind, self._pause, self._window):
             header.addWidget(widget)
-        self._note = NoteBox()
+        self._note, self._about = NoteBox(), NoteBox()
+        self.processes = ProcessTable()
+        self.processes.stop_wanted.connect(self._on_stop_wanted)
         self._waiting = QLabel("Waiting for the first values…")
         self._waiting.setProperty("role", "muted")
-        scroll = ScrollingColumn(self._note, self._waiting)
+        scroll = ScrollingColumn(self._note, self._about, self._waiting, self.processes)
         self._column = scroll.column
         page = QVBoxLayout(self)
         page.setContentsMargins(24, 20, 18, 12)
@@ -156,6 +163,10 @@ class GpuPage(QWidget):
             for graph in row.graphs.values():
                 graph.recolour()
 
+    @Slot(object)
+    def _on_stop_wanted(self, process: GpuProcess) -> None:
+        self._commands.stop(process)
+
     def _refresh(self) -> None:
         """Bring everything to the newest sample; held graphs only say how far they are behind."""
         if not self._shown:
@@ -165,6 +176,7 @@ class GpuPage(QWidget):
         latest = self._history.latest
         driver = latest.nvml.driver_version if latest is not None else None
         self._driver.setText(f"NVIDIA driver {driver}" if driver else "")
+        self._show_holders()
         if self.paused:
             self._behind.setText(f"Paused — {elapsed(max(0.0, self._history.newest - self._frozen))} behind")
             return
@@ -180,7 +192,20 @@ class GpuPage(QWidget):
         elif latest is None:
             self._note.show_note(None)
         else:
-            self._note.show_note(words.nvml_note(latest.nvml, len(latest.gpus)))
+            self._note.show_note(words.nvml_note(latest.nvml, latest.gpus))
+
+    def _show_holders(self) -> None:
+        """Who holds memory is always shown as it is now, also while the graphs are held."""
+        latest = self._history.latest
+        if latest is None or not self._built:
+            return
+        self._about.show_note(gpu_memory.surroundings_note(latest))
+        self._colours.follow(gpu_memory.models_of(latest))
+        self.processes.show_sample(latest, self._colours)
+        for gpu in latest.gpus:
+            if gpu.uuid in self._rows:
+                parts = gpu_memory.shares(gpu, latest.processes, self._colours)
+                self._rows[gpu.uuid].memory.show_shares(parts, gpu.memory_total)
 
     def _arrange_rows(self) -> None:
         if not self._built or self._history.latest is None:
@@ -191,11 +216,15 @@ class GpuPage(QWidget):
             self._column.removeWidget(row)
             row.deleteLater()
         gpus = sorted(self._history.gpus.values(), key=lambda gpu: gpu.index)
-        wanted = [(gpu.uuid, words.gpu_title(gpu), words.GPU_TITLES) for gpu in gpus]
-        wanted.append((HOST, "This computer", words.HOST_TITLES))
-        new = [self._add_row(*row, place) for place, row in enumerate(wanted, FIRST_ROW) if row[0] not in self._rows]
+        wanted = [
+            (gpu.uuid, words.gpu_title(gpu), words.GPU_TITLES, place) for place, gpu in enumerate(gpus, FIRST_ROW)
+        ]
+        # The list of programs stands between the GPUs and the computer.
+        wanted.append((HOST, "This computer", words.HOST_TITLES, FIRST_ROW + len(gpus) + 1))
+        new = [self._add_row(*row) for row in wanted if row[0] not in self._rows]
         if new:
-            self._order_focus([key for key, _, _ in wanted])
+            self._show_holders()
+            self._order_focus([key for key, *_ in wanted])
 
     def _add_row(self, key: str, title: str, titles: dict[words.Metric, str], place: int) -> DeviceRow:
         from quarterdeck.gui.widgets.device_row import DeviceRow
@@ -206,9 +235,13 @@ class GpuPage(QWidget):
         return row
 
     def _order_focus(self, keys: list[str]) -> None:
-        """Tab goes through the graphs as they are read, whenever their GPUs appeared."""
+        """Tab goes through graphs and programs as they are read, whenever their GPUs appeared."""
         before: QWidget = self._window
         for key in keys:
+            if key == HOST:
+                self.setTabOrder(before, self.processes.stop_button)
+                self.setTabOrder(self.processes.stop_button, self.processes.table)
+                before = self.processes.table
             for graph in self._rows[key].graphs.values():
                 self.setTabOrder(before, graph)
                 before = graph

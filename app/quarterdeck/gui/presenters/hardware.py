@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from quarterdeck.gui.presenters.text import GIB, UNKNOWN
-from quarterdeck.schemas.hardware import GpuSample, HostSample, NvmlState, NvmlStatus
+from quarterdeck.schemas.hardware import GpuSample, GpuVendor, HostSample, NvmlState, NvmlStatus
 
 NO_REASON = "The driver gives no value for this."
 GONE = "This GPU no longer answers. Its last minutes stay on screen."
@@ -36,15 +37,27 @@ GPU_TITLES = {
 }
 HOST_TITLES = {Metric.UTILIZATION: "CPU", Metric.MEMORY: "Memory"}
 UNITS = {Metric.UTILIZATION: "%", Metric.MEMORY: "GiB", Metric.TEMPERATURE: "°C", Metric.POWER: "W"}
+# From the first on a value is high, from the second on it is very high.
+LIMITS = {Metric.UTILIZATION: (70, 90), Metric.TEMPERATURE: (70, 85)}
+TONE_WORDS = {
+    (Metric.UTILIZATION, "warn"): "Busy: 70 % or more.",
+    (Metric.UTILIZATION, "error"): "Fully used: 90 % or more.",
+    (Metric.TEMPERATURE, "warn"): "Warm: 70 °C or more.",
+    (Metric.TEMPERATURE, "error"): "Hot: 85 °C or more. Check the fans and the airflow.",
+}
 DIGITS = {Metric.UTILIZATION: 0, Metric.MEMORY: 1, Metric.TEMPERATURE: 0, Metric.POWER: 0}
 
 
 class Reading(NamedTuple):
-    """One current value: the number in the unit of its graph (NaN when unknown), the text, the tooltip."""
+    """One current value: the number in the unit of its graph (NaN when unknown), the text, the tooltip.
+
+    `tone` is a status of the theme, empty for a value that is neither good nor bad.
+    """
 
     value: float
     text: str
     tip: str = ""
+    tone: str = ""
 
 
 class Note(NamedTuple):
@@ -82,7 +95,16 @@ def gpu_reading(gpu: GpuSample, metric: Metric) -> Reading:
         return Reading(value, f"{value:.1f} of {gpu.memory_total / GIB:.1f} GiB", f"{share:.0f} % of VRAM is in use.")
     if metric is Metric.POWER and gpu.power_limit:
         return Reading(value, f"{value:.0f} of {gpu.power_limit:.0f} W", "The dashed line is the power limit.")
-    return Reading(value, number(metric, value))
+    tone = level(metric, value)
+    return Reading(value, number(metric, value), TONE_WORDS.get((metric, tone), ""), tone)
+
+
+def level(metric: Metric, value: float) -> str:
+    """The tone of a value that has limits: ok below the first, warn below the second, error from there on."""
+    limits = LIMITS.get(metric)
+    if limits is None or math.isnan(value):
+        return ""
+    return "ok" if value < limits[0] else "warn" if value < limits[1] else "error"
 
 
 def host_reading(host: HostSample, metric: Metric) -> Reading:
@@ -139,9 +161,10 @@ def gpu_identity(gpu: GpuSample) -> str:
 
 def spoken(owner: str, title: str, text: str, tip: str) -> str:
     """A graph for a screen reader: whose it is, what it shows, the value, and why there is none."""
-    return f"{owner}, {title}: {text}" + (f", {tip}" if text == UNKNOWN and tip else "")
+    return f"{owner}, {title}: {text}" + (f", {tip}" if tip in _TOLD or (text == UNKNOWN and tip) else "")
 
 
+_TOLD = frozenset(TONE_WORDS.values())
 _TITLES = {
     NvmlState.STARTING: "Looking for GPUs",
     NvmlState.DISABLED: "GPU values are switched off",
@@ -157,9 +180,11 @@ _TITLES = {
 _CALM = (NvmlState.STARTING, NvmlState.DISABLED, NvmlState.NO_GPU, NvmlState.LIBRARY_NOT_FOUND)
 
 
-def nvml_note(nvml: NvmlStatus, gpus: int) -> Note | None:
+def nvml_note(nvml: NvmlStatus, gpus: Sequence[GpuSample]) -> Note | None:
     """Why there are no (or too few) GPU graphs; None when all is well."""
     if nvml.state is NvmlState.OK and gpus:
+        return None
+    if nvml.state in _CALM and any(gpu.vendor is not GpuVendor.NVIDIA for gpu in gpus):
         return None
     state = NvmlState.NO_GPU if nvml.state is NvmlState.OK else nvml.state
     tone, icon = ("info", "info") if state in _CALM else ("warn", "warn")

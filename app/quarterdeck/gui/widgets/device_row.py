@@ -10,12 +10,13 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLay
 
 from quarterdeck.gui.presenters.hardware import Metric
 from quarterdeck.gui.widgets.graph import Graph
+from quarterdeck.gui.widgets.memory_bar import MemoryBar
 
 LETTERS_PER_GRAPH = 26
 
 
 class DeviceRow(QFrame):
-    """The graphs of one device, side by side where there is room."""
+    """The memory of one device and its graphs, side by side where there is room."""
 
     pointed = Signal(float)
 
@@ -29,6 +30,7 @@ class DeviceRow(QFrame):
         self._title.setProperty("role", "heading")
         self._identity = QLabel()
         self._identity.setProperty("role", "muted")
+        self.memory = MemoryBar(title)
         header = QHBoxLayout()
         header.setContentsMargins(4, 0, 4, 0)
         header.setSpacing(12)
@@ -40,6 +42,7 @@ class DeviceRow(QFrame):
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 10, 12, 10)
         column.addLayout(header)
+        column.addWidget(self.memory)
         column.addLayout(self._grid)
         # Without this the graphs side by side would keep the row from ever becoming narrow.
         self.setMinimumWidth(self._graph_width())

@@ -126,6 +126,7 @@ class Graph(QWidget):
         self._reading = reading
         self._value.setToolTip(reading.tip)
         self.setToolTip(reading.tip if math.isnan(reading.value) else "")
+        self._colour_value()
         self.setAccessibleName(spoken(self._owner, self._title, reading.text, reading.tip))
         self._show_value()
 
@@ -164,6 +165,7 @@ class Graph(QWidget):
         self._cursor.setVisible(not math.isnan(seconds))
         if not math.isnan(seconds):
             self._cursor.setValue(seconds)
+        self._colour_value()
         self._show_value()
 
     def value_text(self) -> str:
@@ -171,6 +173,7 @@ class Graph(QWidget):
 
     def recolour(self) -> None:
         tokens = theme.tokens()
+        self._colour_value()
         self._plot.setBackground(tokens.surface)
         self._curve.setPen(pg.mkPen(tokens.series[SERIES[self._metric]], width=1))
         self._limit.setPen(pg.mkPen(tokens.warn.fg, width=1, style=Qt.PenStyle.DashLine))
@@ -184,6 +187,13 @@ class Graph(QWidget):
         for guide in self._guides:
             guide.setPen(pg.mkPen(lines, width=1))
         self.update()
+
+    def _colour_value(self) -> None:
+        """The current value has the colour of its tone; one of the past has none."""
+        tone = self._reading.tone if math.isnan(self._cursor_at) else ""
+        sheet = f"color: {getattr(theme.tokens(), tone).fg}" if tone else ""
+        if sheet != self._value.styleSheet():
+            self._value.setStyleSheet(sheet)
 
     def _show_value(self) -> None:
         if math.isnan(self._cursor_at):
