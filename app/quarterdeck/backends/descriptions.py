@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from quarterdeck.backends.answers import Answer, Answers
+from quarterdeck.backends.ollama_options import is_variant
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.discovery import FoundModel, ServerState
 
@@ -54,7 +55,8 @@ def ollama(answers: Answers, kind: BackendKind) -> Description:
     version = _version(answers["/api/version"])
     if (problem := _refusal(tags)) is not None:
         return problem._replace(version=version)
-    found = tuple(_ollama_model(entry, answers.url, kind) for entry in _objects(tags.field("models")))
+    listed = [entry for entry in _objects(tags.field("models")) if _name(entry, "name")]
+    found = tuple(_ollama_model(entry, answers.url, kind) for entry in listed if not is_variant(entry["name"]))
     return Description(ServerState.UP, None if found else "It has no models yet.", version, found)
 
 
@@ -210,7 +212,7 @@ def _openai_model(entry: dict[str, Any], url: str, kind: BackendKind) -> FoundMo
 
 def _ollama_model(entry: dict[str, Any], url: str, kind: BackendKind) -> FoundModel:
     return FoundModel(
-        name=str(entry.get("name") or entry.get("model")),
+        name=entry["name"],
         source="ollama",
         backend=kind,
         url=url,

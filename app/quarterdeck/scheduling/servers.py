@@ -88,6 +88,12 @@ class Servers:
         known = self._book.known.get(place(url))
         return None if known is None else known.found
 
+    async def our_own(self) -> list[FoundServer]:
+        """Those that the list leaves to their backends because we started them, as they answer now."""
+        listed = self._places()
+        ours = {place(each.url): each for each in self._wanted() if each.kind and place(each.url) not in listed}
+        return list(await asyncio.gather(*(self._ask(each) for each in ours.values())))
+
     def key_for(self, url: str) -> str | None:
         """The API key for the server at a base address."""
         where = place(url)

@@ -1,0 +1,74 @@
+"""Looking around: which servers answer, which models they and the disk have. Nothing is ever loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from quarterdeck.backends.base import Backend
+from quarterdeck.errors import AppError
+from quarterdeck.registry.scan import find_models, looked_at
+from quarterdeck.scheduling.catalog import Catalog
+from quarterdeck.scheduling.servers import Servers
+from quarterdeck.schemas.discovery import FoundModel, PassedOver, ScanResult, ServerState
+from quarterdeck.settings import Settings
+
+# In these states a server's model list is whole: what is not in it is not there.
+_TELLING = (ServerState.UP, ServerState.SWITCHING)
+
+_log = logging.getLogger(__name__)
+
+
+class Discovery:
+    """Finds servers and models and takes them into the registry. Core loop only."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        backends: Mapping[str, Backend],
+        catalog: Catalog,
+        *,
+        settings: Callable[[], Settings],
+    ) -> None:
+        self._servers = servers
+        self._backends = backends
+        self._catalog = catalog
+        self._settings = settings
+        self._scanning = asyncio.Lock()
+
+    async def scan(self, folders: Sequence[Path] = ()) -> ScanResult:
+        """Look everywhere, and into `folders` too. Only what changed is stored and published. One scan at a time."""
+        async with self._scanning:
+            on_disk, _ = await asyncio.gather(asyncio.to_thread(self._look_at_disk, folders), self._servers.refresh())
+            models, passed_over, places = on_disk
+            servers = [*self._servers.found(), *await self._servers.our_own()]
+            # What a backend says of its servers' models is more than what their list says, so it comes first.
+            models += await self._of_backends()
+            models += [model for server in servers for model in server.models]
+            sources = places | {server.url for server in servers if server.state in _TELLING}
+            result = await self._catalog.reconcile(models, sources=sources)
+            result.servers = self._servers.found()
+            result.passed_over = passed_over + result.passed_over
+            return result
+
+    def _look_at_disk(self, folders: Sequence[Path]) -> tuple[list[FoundModel], list[PassedOver], set[str]]:
+        """Models on disk, and the places that were looked at completely (blocking)."""
+        settings = self._settings()
+        known = [Path(folder).expanduser() for folder in settings.model_folders if folder.strip()]
+        wanted = list(dict.fromkeys([*known, *(folder.expanduser() for folder in folders)]))
+        models, passed_over = find_models(wanted, caches=settings.scan_caches)
+        return models, passed_over, looked_at(wanted, caches=settings.scan_caches)
+
+    async def _of_backends(self) -> list[FoundModel]:
+        found = await asyncio.gather(*(_found_by(backend) for backend in self._backends.values()))
+        return [model for models in found for model in models]
+
+
+async def _found_by(backend: Backend) -> list[FoundModel]:
+    try:
+        return await backend.found_models()
+    except AppError as error:
+        _log.warning("the models of %s could not be listed: %s", backend.title, error.sentence)
+        return []
