@@ -62,8 +62,9 @@ class Instance:
     """A loaded model that answers at `base_url` (without /v1) under the id `served_id`.
 
     `record` is None for a server that is not our child. `exited` gets the report of its end. `pids` are the processes
-    whose descendants hold its memory. `headers` go with every request (keys). `asleep` means that it answers again
-    after `Backend.wake`.
+    whose descendants hold its memory. `headers` go with every request (keys), and so does `query`. The paths of
+    clients begin with /v1; where the server has its OpenAI interface elsewhere, `api_path` stands for that. `asleep`
+    means that it answers again after `Backend.wake`.
     """
 
     model: str
@@ -75,6 +76,8 @@ class Instance:
     served_id: str = ""
     pids: tuple[int, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    api_path: str = "/v1"
     asleep: bool = False
     active_requests: int = 0
     drained: asyncio.Event = field(default_factory=asyncio.Event)

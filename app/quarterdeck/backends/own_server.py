@@ -17,7 +17,7 @@ import psutil
 from quarterdeck.backends.base import EngineFailed, ExitReport
 from quarterdeck.backends.following import follow, size_of
 from quarterdeck.backends.logs import LineSplitter, LogBook
-from quarterdeck.backends.process import EngineProcess, resident_memory, stop_leftover
+from quarterdeck.backends.process import EngineProcess, guarded, resident_memory, stop_leftover
 from quarterdeck.errors import AppError
 from quarterdeck.processes import SAME_START, is_alive
 from quarterdeck.tasks import spawn
@@ -39,7 +39,7 @@ async def forget(_trace: dict[str, Any] | None) -> None:
 class Start:
     """How to start a server: its arguments, the address where it will answer and how to tell that it does.
 
-    `install` says how to get its program, should it be missing.
+    `install` says how to get its program, should it be missing. A guard ends a `guarded` one when Quarterdeck is gone.
     """
 
     argv: Sequence[str]
@@ -47,6 +47,7 @@ class Start:
     ready: Ready
     install: str
     env: Mapping[str, str] | None = None
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +61,25 @@ class _Trace:
 
 
 class OwnServer:
-    """At most one running server. Core loop only. Its output goes through `file`, so that it can outlive us."""
+    """At most one running server. Core loop only."""
 
-    def __init__(self, log: LogBook, file: Path, *, patience: Callable[[], float], remember: Remember = forget) -> None:
+    def __init__(
+        self,
+        log: LogBook,
+        file: Path | None = None,
+        *,
+        patience: Callable[[], float],
+        remember: Remember = forget,
+        on_end: Callable[[ExitReport], None] | None = None,
+    ) -> None:
+        """With `file` its output goes there first, so that it can outlive us. `on_end` hears how it ended."""
         self.log = log
         self.last_error: str | None = None
         self.starting = False
         self._file = file
         self._patience = patience
         self._remember = remember
+        self._on_end = on_end
         self._trace: _Trace | None = None
         self._process: EngineProcess | None = None
         self._ended = asyncio.Event()
@@ -84,6 +95,11 @@ class OwnServer:
     def url(self) -> str | None:
         """Where it runs; None when it does not."""
         return self._trace.url if self._trace is not None and self.running else None
+
+    @property
+    def last_url(self) -> str | None:
+        """Where it runs, or ran until it ended by itself."""
+        return self._trace.url if self._trace is not None else None
 
     @property
     def pid(self) -> int | None:
@@ -109,7 +125,7 @@ class OwnServer:
 
     def owns(self, url: str) -> bool:
         """Whether the server at `url` is ours, or was until it ended by itself."""
-        return self._trace is not None and self._trace.url == url
+        return self.last_url == url
 
     async def exit_report(self, within: float) -> ExitReport | None:
         """How it ended; None while it runs, and where only its first run could tell.
@@ -138,7 +154,10 @@ class OwnServer:
         self.last_error, self.starting = None, True
         try:
             process = await EngineProcess.start(
-                start.argv, env=start.env or os.environ, log=self.log, file=self._file
+                guarded(start.argv) if start.guarded else start.argv,
+                env=start.env or os.environ,
+                log=self.log,
+                file=self._file,
             )  # fmt: skip
             self._keep(_Trace(process.pid, process.create_time, start.url, shlex.join(start.argv)), process)
             await self._remember(asdict(self._trace) if self._trace else None)
@@ -155,8 +174,10 @@ class OwnServer:
         if is_alive(left.pid, left.create_time) and await _answers(ready):
             self.log.add([f"took over the server of an earlier run, process {left.pid}"], "info")
             self._keep(left, None)
-            position = await asyncio.to_thread(size_of, self._file)
-            spawn(follow(self._file, self._ended, self._reader(), position=position), name=f"read {self._file.name}")
+            if self._file is not None:
+                position = await asyncio.to_thread(size_of, self._file)
+                reading = follow(self._file, self._ended, self._reader(), position=position)
+                spawn(reading, name=f"read {self._file.name}")
             return True
         await self._end(left)
         await self._remember(None)
@@ -190,6 +211,8 @@ class OwnServer:
         return read
 
     def _died(self, report: ExitReport) -> None:
+        if self._on_end is not None:
+            self._on_end(report)
         if not report.asked_for:
             how = f"by {report.signal}" if report.signal else f"with exit code {report.exit_code}"
             self.last_error = next(iter(self.output[-1:]), f"The server ended {how}.")

@@ -30,11 +30,12 @@ class ServerLate(AppError):  # noqa: N818 - reads as the event it is
 class ServerRefused(AppError):  # noqa: N818 - reads as the event it is
     """The server answered with an error: its HTTP status and its own words."""
 
-    def __init__(self, who: str, url: str, upstream_status: int, message: str) -> None:
+    def __init__(self, who: str, url: str, upstream_status: int, message: str, *, had_key: bool = False) -> None:
         needs_key = upstream_status in _KEY_STATUSES
+        missing = f"{who} at {url} " + ("does not accept the key." if had_key else "needs a key.")
         super().__init__(
             "needs_key" if needs_key else "server_refused",
-            f"{who} at {url} needs a key." if needs_key else f"{who} refused: {message}",
+            missing if needs_key else f"{who} refused: {message}",
             "Enter its API key where the server is listed." if needs_key else "",
             status=424 if needs_key else 502,
         )
@@ -72,6 +73,14 @@ class Remote:
         except (ValueError, RecursionError):
             raise _no_json(who, url) from None
 
+    async def drain(
+        self, method: str, url: str, *, who: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> None:
+        """Wait, without a limit of time, until the answer has ended, whatever it is. Errors as in `json`."""
+        async with self._request(method, url, who, body=body, headers=headers) as answer:
+            async for _part in answer.content.iter_any():
+                pass
+
     async def lines(
         self, method: str, url: str, *, who: str, body: Mapping[str, Any] | None = None
     ) -> AsyncGenerator[dict[str, Any], None]:
@@ -90,6 +99,12 @@ class Remote:
                     raise ServerRefused(who, url, 500, _message(item))
                 yield item
 
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(read_bufsize=LINE_BYTES)
+        return self._session
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -107,15 +122,14 @@ class Remote:
         query: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(read_bufsize=LINE_BYTES)
         limit = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS)
         try:
-            async with self._session.request(
+            async with self.session.request(
                 method, url, json=body, headers=headers, params=query, timeout=limit, allow_redirects=False
             ) as answer:
                 if answer.status >= 300:
-                    raise ServerRefused(who, url, answer.status, _words(answer, await answer.text(errors="replace")))
+                    words = _words(answer, await answer.text(errors="replace"))
+                    raise ServerRefused(who, url, answer.status, words, had_key=bool(headers))
                 yield answer
         except aiohttp.ConnectionTimeoutError:
             raise _unreachable(who, url, "it did not accept the connection in time") from None
