@@ -42,6 +42,7 @@ def read_model(path: Path) -> GgufHeader:
         tensor_count=header.tensor_count + sum(part.tensor_count for part in rest),
         size_bytes=header.size_bytes + sum(part.size_bytes for part in rest),
         expected_size=header.expected_size + sum(part.expected_size for part in rest),
+        tensors=header.tensors + tuple(tensor for part in rest for tensor in part.tensors),
         quantization=header.quantization or next((part.quantization for part in rest if part.quantization), None),
     )
 
