@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from quarterdeck.registry.models import Registry
 from quarterdeck.settings import Folders
-from quarterdeck.storage.database import Database
+from quarterdeck.storage.database import FILE_NAME, Database
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
@@ -19,8 +20,20 @@ from gguf_writer import CHAT_FACTS, gguf_bytes
 WriteModel = Callable[..., Path]
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new database of the present version; migrating takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("empty")
+    database = Database(Folders(folder, folder))
+    database.open()
+    database.close()
+    return folder / FILE_NAME
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path, empty_database: Path) -> Iterator[Database]:
+    (tmp_path / "data").mkdir()
+    shutil.copy(empty_database, tmp_path / "data")
     database = Database(Folders(tmp_path / "data", tmp_path / "config"))
     database.open()
     yield database

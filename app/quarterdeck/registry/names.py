@@ -75,13 +75,16 @@ class NameIndex:
     def put(self, view: ModelView) -> None:
         """Make the names of a model known; those that it had before are forgotten."""
         self.drop(view.name)
-        entries = self._of.setdefault(view.name, [])
         state = (not view.installed, view.deprecated, view.name)
-        entries.append((self._served, view.served_name, _Claim(_BY_SERVED_NAME, *state)))
-        entries.append((self._folded, fold(view.name), _Claim(_BY_NAME, *state)))
-        entries.append((self._folded, fold(view.served_name), _Claim(_BY_SERVED_NAME, *state)))
-        entries.extend((self._folded, fold(alias), _Claim(_BY_ALIAS, *state)) for alias in view.aliases)
-        for index, key, claim in entries:
+        by_name, by_served_name = _Claim(_BY_NAME, *state), _Claim(_BY_SERVED_NAME, *state)
+        claims = [
+            (self._served, view.served_name, by_served_name),
+            (self._folded, fold(view.name), by_name),
+            (self._folded, fold(view.served_name), by_served_name),
+            *((self._folded, alias, _Claim(_BY_ALIAS, *state)) for alias in set(map(fold, view.aliases))),
+        ]
+        self._of[view.name] = claims
+        for index, key, claim in claims:
             index.setdefault(key, set()).add(claim)
 
     def drop(self, name: str) -> None:
