@@ -12,11 +12,13 @@ from urllib.parse import unquote
 import httpx
 
 from quarterdeck.client.api import ApiClient
-from quarterdeck.schemas.backends import BackendState, BackendView, LogLine
+from quarterdeck.schemas.backends import BackendState, BackendView, LogLine, Owner, ServerPreset
+from quarterdeck.schemas.discovery import Absence, ImportAction, ImportEntry, ImportPreview, ScanResult
+from quarterdeck.schemas.estimate import Estimate, MemoryPart, Verdict
 from quarterdeck.schemas.events import Event, Topic
 from quarterdeck.schemas.hardware import GpuSample, HardwareSample, HostSample, NvmlState, NvmlStatus
 from quarterdeck.schemas.models import AttemptView, ModelView, Outcome, Phase, Status
-from quarterdeck.schemas.system import IssueView, SettingView, SystemStatus
+from quarterdeck.schemas.system import IssueView, QueueEntry, SettingView, SystemStatus
 from quarterdeck.settings import Settings
 
 GIB = 1024**3
@@ -30,6 +32,32 @@ def make_model(name: str, **fields: Any) -> ModelView:
         "context_length": 8192, "has_chat_template": True, "created_at": NOW,
     }  # fmt: skip
     return ModelView(**(base | fields))
+
+
+def make_estimate(**fields: Any) -> Estimate:
+    parts = {"weights": 2 * GIB, "kv_cache": GIB // 2, "compute": GIB // 4}
+    base: dict[str, Any] = {
+        "model": "qwen3-8b", "backend": "embedded", "weights_bytes": 2 * GIB, "kv_cache_bytes": GIB // 2,
+        "compute_bytes": GIB // 4, "total_bytes": sum(parts.values()), "free_bytes": 15 * GIB, "card_bytes": 24 * GIB,
+        "fits": True, "verdict": Verdict.FITS, "sentence": "It fits: 2.8 GiB of 15.0 GiB that are free.",
+        "parts": [MemoryPart(name=name, label=name, bytes=size) for name, size in parts.items()], "n_ctx": 8192,
+        "layer_count": 36,
+    }  # fmt: skip
+    return Estimate(**(base | fields))
+
+
+def make_preview(**fields: Any) -> ImportPreview:
+    base: dict[str, Any] = {
+        "format": "model_registry", "title": "Model registry", "entries": [
+            ImportEntry(name="new-one", action=ImportAction.ADD, backend="ollama", where="new:latest",
+                        dropped=["chat_template.sha256"]),
+            ImportEntry(name="qwen3-8b", action=ImportAction.CHANGE, backend="embedded",
+                        changes={"load_config": ({}, {"n_ctx": 4096})}),
+            ImportEntry(name="mistral-7b", action=ImportAction.SAME, backend="embedded"),
+            ImportEntry(name="odd", action=ImportAction.SKIP, reason="Its backend triton is not supported."),
+        ],
+    }  # fmt: skip
+    return ImportPreview(**(base | fields))
 
 
 def make_sample(*, gpus: int = 1, utilization: float = 40.0) -> HardwareSample:
@@ -80,7 +108,8 @@ class FakeCore(httpx.AsyncBaseTransport):
         self.models: dict[str, ModelView] = {}
         self.backends = {
             "embedded": BackendView(name="embedded", title="llama.cpp (built in)", version="b1", pid=41,
-                                    state=BackendState.RUNNING, address="http://127.0.0.1:9000"),
+                                    state=BackendState.RUNNING, address="http://127.0.0.1:9000",
+                                    kind="embedded", actions=["stop", "restart"]),
         }  # fmt: skip
         self.settings = {view.name: view for view in make_settings()}
         self.samples = [make_sample()]
@@ -90,6 +119,17 @@ class FakeCore(httpx.AsyncBaseTransport):
         self.chat: list[dict[str, Any]] = [
             {"choices": [{"delta": {"content": "Hello"}}]}, {"choices": [{"delta": {"content": " there"}}]},
         ]  # fmt: skip
+        self.queue: list[QueueEntry] = []
+        self.estimate = make_estimate()
+        self.preview = make_preview()
+        self.found = ScanResult()
+        self.absences: list[Absence] = []
+        self.presets = [
+            ServerPreset(name="lm-studio", title="LM Studio", url="http://127.0.0.1:1234", kind="openai-compatible",
+                         hint="Turn on its local server in the Developer tab."),
+        ]  # fmt: skip
+        self.estimate_gate: asyncio.Event | None = None
+        self.scan_gate: asyncio.Event | None = None
         self.public_url: str | None = "http://127.0.0.1:8100"
         self.online = True
         self.answers: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {}
@@ -182,6 +222,12 @@ class FakeCore(httpx.AsyncBaseTransport):
                 return 200, self.backends[name].model_dump(mode="json")
             case ("GET", "backends", source, "logs"):
                 return 200, _dump(self.log_lines.get(source, []))
+            case (_, "estimate" | "import" | "scan" | "absences" | "servers", *_):
+                return await self._look(method, parts, body)
+            case ("POST", "models", name, "lock" | "unlock" | "verify" as verb) if name in self.models:
+                locked = verb != "unlock"
+                checksum = "sha256:0123456789abcdef" if locked else None
+                return 200, self.change(name, locked=locked, expected_hash=checksum).model_dump(mode="json")
             case ("GET", "hardware"):
                 return 200, _dump(self.samples)
             case ("GET", "settings"):
@@ -192,11 +238,48 @@ class FakeCore(httpx.AsyncBaseTransport):
                 return 200, []
         return 404, {"detail": f"There is nothing at {path}.", "code": "not_found", "hint": ""}
 
+    async def _look(self, method: str, parts: list[str], body: Any) -> tuple[int, Any]:
+        """What is asked before anything is loaded, and the servers."""
+        match (method, *parts):
+            case ("POST", "estimate"):
+                if self.estimate_gate is not None:
+                    await self.estimate_gate.wait()
+                return 200, self.estimate.model_dump(mode="json")
+            case ("POST", "import"):
+                return 200, self.preview.model_dump(mode="json")
+            case ("POST", "scan"):
+                if self.scan_gate is not None:
+                    await self.scan_gate.wait()
+                return 200, self.found.model_dump(mode="json")
+            case ("GET", "absences"):
+                return 200, _dump(self.absences)
+            case ("GET", "servers", "presets"):
+                return 200, _dump(self.presets)
+            case ("POST", "servers"):
+                name = body.get("name") or f"server-{len(self.backends)}"
+                self.backends[name] = BackendView(
+                    name=name, title=name, kind=body.get("kind") or "openai-compatible", state=BackendState.RUNNING,
+                    address=body["url"], owner=Owner.model_validate(body.get("owner") or {"kind": "other"}),
+                    actions=["remove"],
+                )  # fmt: skip
+                self.publish("backend", "changed", self.backends[name])
+                return 201, self.backends[name].model_dump(mode="json")
+            case ("DELETE", "servers", name) if name in self.backends:
+                del self.backends[name]
+                self.publish("backend", "removed", {"name": name})
+                return 204, {}
+        return 404, {"detail": f"There is nothing at /api/{'/'.join(parts)}.", "code": "not_found", "hint": ""}
+
+    def enqueue(self, *entries: QueueEntry) -> None:
+        """Replace the queue and tell the streams."""
+        self.queue = list(entries)
+        self.publish("queue", "changed", {"entries": _dump(entries)})
+
     def status(self) -> SystemStatus:
         loaded = [model.name for model in self.models.values() if model.loaded]
         return SystemStatus(
             loaded_model=loaded[0] if loaded else None, hardware=self.samples[-1], loaded_models=loaded,
-            backends=list(self.backends.values()), issues=self.issues, public_url=self.public_url,
+            queue=self.queue, backends=list(self.backends.values()), issues=self.issues, public_url=self.public_url,
             control_url="http://core.test", data_dir="/data", uptime_seconds=5.0,
             versions={"quarterdeck": "0.1.0", "python": "3.11"},
         )  # fmt: skip
@@ -218,6 +301,8 @@ class FakeCore(httpx.AsyncBaseTransport):
             fields["notes"] = body["compatibility_notes"]
         if (config := body.get("load_config")) is not None:
             fields["load_config"] = config if isinstance(config, str) else json.dumps(config)
+        plain = ("aliases", "roles", "capabilities", "group", "pinned", "idle_timeout", "deprecated")
+        fields.update({name: body[name] for name in plain if name in body})
         return 200, self.change(name, **fields).model_dump(mode="json")
 
     async def _orchestrate(self, action: str, body: dict[str, Any]) -> tuple[int, Any]:

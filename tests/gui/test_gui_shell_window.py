@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QAbstractButton, QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from quarterdeck.errors import AppError
+from quarterdeck.gui.backend_commands import BackendCommands
 from quarterdeck.gui.commands import Commands
 from quarterdeck.gui.notices import Notices
 from quarterdeck.gui.store import Store
@@ -58,12 +59,13 @@ def window(qtbot: QtBot, memory: QSettings) -> Iterator[MainWindow]:
 @pytest.fixture
 def full(window: MainWindow, store: Store, qt_loop: asyncio.AbstractEventLoop, qtbot: QtBot) -> Iterator[MainWindow]:
     """A window with all real pages, connected to the fake core."""
-    commands = Commands(store, window)
+    commands, backends = Commands(store, window), BackendCommands(store, window)
     Notices(store, window).refresh()
 
     def make(key: str) -> QWidget:
         kind = load_page(key)
-        return kind(store, commands, window.memory) if key == "models" else kind(store)
+        given = {"models": (commands, backends, window.memory), "backends": (backends,)}
+        return kind(store, *given.get(key, ()))
 
     window.fill(make)
     yield window

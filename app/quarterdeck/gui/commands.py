@@ -13,10 +13,12 @@ from PySide6.QtWidgets import QWidget
 
 from quarterdeck.client.api import ApiClient
 from quarterdeck.errors import AppError
-from quarterdeck.gui.dialogs.ask import confirm
-from quarterdeck.gui.dialogs.force_load import permission_to_load
+from quarterdeck.gui.dialogs.ask import answer, confirm
+from quarterdeck.gui.dialogs.force_load import DoesNotFitDialog, permission_to_load
 from quarterdeck.gui.presenters import text
 from quarterdeck.gui.presenters.card import Verb
+from quarterdeck.schemas.discovery import Absence, ImportPreview, ImportRequest
+from quarterdeck.schemas.estimate import Estimate, EstimateRequest
 from quarterdeck.schemas.models import ConfigPatch, LoadResult, ModelCreate, ModelView, Phase, Status
 from quarterdeck.tasks import spawn
 
@@ -56,9 +58,12 @@ class Commands(QObject):
         """Do what a card's primary button says."""
         {Verb.LOAD: self.load, Verb.CANCEL: self.cancel, Verb.UNLOAD: self.unload}[verb](name)
 
-    def load(self, name: str) -> asyncio.Task[bool]:
-        """Load a model after asking where its status calls for it; True when it is loaded in the end."""
-        return spawn(self._load(name), name=f"load {name}")
+    def load(self, name: str, *, load_config: str | None = None, force: bool = False) -> asyncio.Task[bool]:
+        """Load a model after asking where its status calls for it; True when it is loaded in the end.
+
+        `load_config` (JSON text) replaces the stored one for this load; `force` was agreed to already.
+        """
+        return spawn(self._load(name, load_config, force), name=f"load {name}")
 
     def unload(self, name: str) -> asyncio.Task[bool]:
         return spawn(self._unload(name), name=f"unload {name}")
@@ -73,8 +78,27 @@ class Commands(QObject):
         """Forget a model after asking; its file stays."""
         return spawn(self._remove(name), name=f"remove {name}")
 
-    def restart_backend(self, name: str) -> asyncio.Task[bool]:
-        return spawn(self._restart_backend(name), name=f"restart backend {name}")
+    def lock(self, name: str) -> asyncio.Task[bool]:
+        """Hold a model to the files it has now."""
+        return spawn(self._version(name, Verb.LOCK), name=f"lock {name}")
+
+    def unlock(self, name: str) -> asyncio.Task[bool]:
+        return spawn(self._version(name, Verb.UNLOCK), name=f"unlock {name}")
+
+    def verify(self, name: str) -> asyncio.Task[bool]:
+        """Compare a model's files with those it was locked to."""
+        return spawn(self._version(name, Verb.VERIFY), name=f"verify {name}")
+
+    async def estimate(self, request: EstimateRequest) -> Estimate:
+        """The memory a load would need. Raises AppError, for the dialog to show in its place."""
+        return await self._client().estimate(request)
+
+    async def import_models(self, request: ImportRequest) -> ImportPreview:
+        """Preview or carry out an import. Raises AppError, for the wizard to show in its place."""
+        return await self._client().import_models(request)
+
+    async def absences(self) -> list[Absence]:
+        return await self._client().absences()
 
     async def patch(self, name: str, patch: ConfigPatch) -> ModelView:
         """Save a model's status, notes or configuration. Raises AppError, for the editor to show in its place."""
@@ -98,15 +122,16 @@ class Commands(QObject):
         QGuiApplication.clipboard().setText(value)
         self._tell(f"Copied {what}", "info")
 
-    async def _load(self, name: str) -> bool:
+    async def _load(self, name: str, load_config: str | None, agreed: bool) -> bool:
         model = self._store.models.get(name)
-        if model is None or name in self._asking or model.phase is not Phase.UNLOADED or name in self._busy:
+        resting = model is not None and model.phase in (Phase.UNLOADED, Phase.SLEEPING)
+        if model is None or name in self._asking or not resting or name in self._busy:
             return False
         force = await self._ask_to_load(model)
         if force is None:
             return False
         try:
-            result = await self._load_once(model, force=force)
+            result = await self._load_once(model, force=force or agreed, load_config=load_config)
         except AppError as error:
             self._load_failed(name, error)
             return False
@@ -114,18 +139,32 @@ class Commands(QObject):
         self._tell(f"Loaded {name}{took}")
         return True
 
-    async def _load_once(self, model: ModelView, *, force: bool) -> LoadResult:
+    async def _load_once(self, model: ModelView, *, force: bool, load_config: str | None) -> LoadResult:
         """Send the load; when the core knows better that it must be asked, ask and send it again."""
         try:
-            return await self._sent(model.name, Verb.LOAD, self._client().load(model.name, force=force))
+            return await self._send_load(model.name, force=force, load_config=load_config)
         except AppError as error:
-            if error.code != "incompatible" or force:
+            if error.code not in ("incompatible", "does_not_fit") or force:
                 raise
-            notes = str(error.details.get("compatibility_notes") or model.notes)
-        known = model.model_copy(update={"status": Status.INCOMPATIBLE, "notes": notes})
-        if await self._ask_to_load(known) is None:
+            refused = error
+        if not await self._insist(model, refused):
             raise AppError("cancelled", f"{model.name} was not loaded.")
-        return await self._sent(model.name, Verb.LOAD, self._client().load(model.name, force=True))
+        return await self._send_load(model.name, force=True, load_config=load_config)
+
+    async def _send_load(self, name: str, *, force: bool, load_config: str | None) -> LoadResult:
+        return await self._sent(name, Verb.LOAD, self._client().load(name, force=force, load_config=load_config))
+
+    async def _insist(self, model: ModelView, refused: AppError) -> bool:
+        """Ask whether to load what the core refused to load by accident."""
+        if refused.code == "incompatible":
+            notes = str(refused.details.get("compatibility_notes") or model.notes)
+            known = model.model_copy(update={"status": Status.INCOMPATIBLE, "notes": notes})
+            return await self._ask_to_load(known) is not None
+        self._asking.add(model.name)
+        try:
+            return await answer(DoesNotFitDialog(self._window, model.name, refused))
+        finally:
+            self._asking.discard(model.name)
 
     async def _ask_to_load(self, model: ModelView) -> bool | None:
         self._asking.add(model.name)
@@ -177,6 +216,23 @@ class Commands(QObject):
             return False
         return True
 
+    async def _version(self, name: str, verb: Verb) -> bool:
+        if name in self._busy:
+            return False
+        calls = {Verb.LOCK: self._client().lock, Verb.UNLOCK: self._client().unlock, Verb.VERIFY: self._client().verify}
+        words = {
+            Verb.LOCK: f"{name} is locked to the files it has now",
+            Verb.UNLOCK: f"{name} is no longer locked",
+            Verb.VERIFY: f"The files of {name} are the ones it is locked to",
+        }
+        try:
+            await self._sent(name, verb, calls[verb](name))
+        except AppError as error:
+            self._failed("", error)
+            return False
+        self._tell(words[verb])
+        return True
+
     async def _remove(self, name: str) -> bool:
         model = self._store.models.get(name)
         if model is None or name in self._asking:
@@ -200,17 +256,6 @@ class Commands(QObject):
         self._tell(f"Removed {name} from the list")
         return True
 
-    async def _restart_backend(self, name: str) -> bool:
-        backend = self._store.backends.get(name)
-        title = backend.title if backend else name
-        try:
-            await self._client().backend_action(name, "restart")
-        except AppError as error:
-            self._failed(f"{title} could not be restarted.", error)
-            return False
-        self._tell(f"Restarted {title}")
-        return True
-
     async def _sent(self, name: str, verb: Verb, call: Coroutine[Any, Any, T]) -> T:
         """Await `call` while the model shows as busy; its error is remembered for the card."""
         self._busy[name] = verb
@@ -227,11 +272,7 @@ class Commands(QObject):
             self.busy_changed.emit(name)
 
     def _client(self) -> ApiClient:
-        if self._store.client is None:
-            raise AppError(
-                "core_unreachable", "Quarterdeck's core is not running.", "Wait a moment, or start Quarterdeck again."
-            )
-        return self._store.client
+        return self._store.api()
 
     def _failed(self, what: str, error: AppError) -> None:
         self._tell(" ".join(part for part in (what, error.sentence, error.hint) if part), "error")

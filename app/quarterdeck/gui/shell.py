@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
+from quarterdeck.gui.backend_commands import BackendCommands
 from quarterdeck.gui.commands import Commands
 from quarterdeck.gui.desktop.closing import Closing
 from quarterdeck.gui.desktop.signals import Termination
@@ -76,6 +77,7 @@ class Shell(QObject):
         self.asking = False
         self.tray = make_tray(self.store)
         self.commands = Commands(self.store, window)
+        self.backend_commands = BackendCommands(self.store, window)
         self.notices = Notices(self.store, window)
         self.closing = Closing(window, self.tray, self._close_action)
         self._connect()
@@ -147,7 +149,7 @@ class Shell(QObject):
         self.tray.unload_wanted.connect(self.commands.unload)
         self.tray.cancel_wanted.connect(self.commands.cancel)
         self.tray.unload_all_wanted.connect(self.commands.unload_all)
-        self.tray.restart_wanted.connect(self.commands.restart_backend)
+        self.tray.restart_wanted.connect(self.backend_commands.restart)
 
     async def _start(self) -> None:
         self.window.show_starting()
@@ -189,8 +191,14 @@ class Shell(QObject):
 
     def _make_page(self, key: str) -> QWidget:
         started = time.perf_counter()
-        kind = load_page(key)
-        page: Any = kind(self.store, self.commands, self.window.memory) if key == "models" else kind(self.store)
+        page: Any
+        match key:
+            case "models":
+                page = load_page(key)(self.store, self.commands, self.backend_commands, self.window.memory)
+            case "backends":
+                page = load_page(key)(self.store, self.backend_commands)
+            case _:
+                page = load_page(key)(self.store)
         if key == "backends":
             page.logs_wanted.connect(self._on_logs_wanted)
         _log.debug("page %s made in %.0f ms", key, (time.perf_counter() - started) * 1000)

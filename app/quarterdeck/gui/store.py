@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quarterdeck.schemas.events import Event
     from quarterdeck.schemas.hardware import HardwareSample
     from quarterdeck.schemas.models import ModelView
-    from quarterdeck.schemas.system import IssueView, SettingView, SystemStatus
+    from quarterdeck.schemas.system import IssueView, QueueEntry, SettingView, SystemStatus
 
 SAMPLES_KEPT = 900
 LIVE_TOPICS = ("gpu", "log")
@@ -41,6 +41,8 @@ class Store(QObject):
     model_removed = Signal(str)
     attempt_finished = Signal(object)
     backends_changed = Signal()
+    queue_changed = Signal()
+    request_finished = Signal()
     samples_reset = Signal()
     sample_arrived = Signal(object)
     log_arrived = Signal(str, list)
@@ -57,6 +59,7 @@ class Store(QObject):
         self.client: ApiClient | None = None
         self.models: dict[str, ModelView] = {}
         self.backends: dict[str, BackendView] = {}
+        self.queue: list[QueueEntry] = []
         self.samples: deque[HardwareSample] = deque(maxlen=SAMPLES_KEPT)
         self.issues: dict[str, IssueView] = {}
         self.settings: dict[str, SettingView] = {}
@@ -67,6 +70,8 @@ class Store(QObject):
         self._feed: Feed | None = None
         self._wanted: Counter[str] = Counter()
         self._visible = True
+        # The few models that are not just lying there, so that an event needs no look at thousands of others.
+        self._active: dict[str, ModelView] = {}
 
     async def connect_to(self, client: ApiClient) -> None:
         """Follow the core behind `client` until `aclose`; a lost core is tried again for ever."""
@@ -112,10 +117,13 @@ class Store(QObject):
                 then()
 
     def loaded(self) -> list[ModelView]:
-        return [model for model in self.models.values() if model.phase.value in ("loaded", "unloading")]
+        return [model for model in self._active.values() if model.phase.value in ("loaded", "unloading")]
 
     def loading(self) -> list[ModelView]:
-        return [model for model in self.models.values() if model.phase.value in ("queued", "loading", "cancelling")]
+        return [model for model in self._active.values() if model.phase.value in ("queued", "loading", "cancelling")]
+
+    def sleeping(self) -> list[ModelView]:
+        return [model for model in self._active.values() if model.phase.value == "sleeping"]
 
     def _live_topics(self) -> frozenset[str]:
         return frozenset(topic for topic in LIVE_TOPICS if self._visible and self._wanted[topic])
@@ -138,11 +146,13 @@ class Store(QObject):
         status, models, backends = await asyncio.gather(client.status(), client.models(), client.backends())
         self.status = status
         self.models = {model.name: model for model in models}
+        self._active = {model.name: model for model in models if model.phase.value != "unloaded"}
+        self.queue = status.queue
         self.backends = {backend.name: backend for backend in backends}
         self.settings = {setting.name: setting for setting in settings}
         self.issues = {issue.code: issue for issue in status.issues}
-        for signal in (self.status_changed, self.models_reset, self.backends_changed, self.settings_changed,
-                       self.issues_changed):  # fmt: skip
+        for signal in (self.status_changed, self.models_reset, self.backends_changed, self.queue_changed,
+                       self.settings_changed, self.issues_changed):  # fmt: skip
             signal.emit()
         if "gpu" in self._live_topics():
             await self._fetch_samples()
@@ -160,6 +170,25 @@ class Store(QObject):
         self.samples_reset.emit()
         if samples:
             self.sample_arrived.emit(samples[-1])
+
+    async def fetch_backends(self) -> None:
+        """Ask for values that no event announces, such as memory. Raises AppError."""
+        views = await self.api().backends()
+        self.backends = {view.name: view for view in views}
+        self.backends_changed.emit()
+
+    def forget_backend(self, name: str) -> None:
+        """A backend was removed; the event of it may have come before."""
+        if self.backends.pop(name, None) is not None:
+            self.backends_changed.emit()
+
+    def api(self) -> ApiClient:
+        """The core's calls. Raises AppError while there is no core."""
+        if self.client is None:
+            raise AppError(
+                "core_unreachable", "Quarterdeck's core is not running.", "Wait a moment, or start Quarterdeck again."
+            )
+        return self.client
 
     async def _refetch_status(self) -> None:
         if self.client is None:
@@ -190,11 +219,16 @@ class Store(QObject):
 
         if event.type == "removed":
             name = str(event.data["name"])
+            self._active.pop(name, None)
             if self.models.pop(name, None) is not None:
                 self.model_removed.emit(name)
             return
         model = ModelView.model_validate(event.data)
         self.models[model.name] = model
+        if model.phase.value == "unloaded":
+            self._active.pop(model.name, None)
+        else:
+            self._active[model.name] = model
         self.model_changed.emit(model.name)
 
     def _on_attempt(self, event: Event) -> None:
@@ -207,9 +241,21 @@ class Store(QObject):
     def _on_backend(self, event: Event) -> None:
         from quarterdeck.schemas.backends import BackendView
 
-        backend = BackendView.model_validate(event.data)
-        self.backends[backend.name] = backend
+        if event.type == "removed":
+            self.backends.pop(str(event.data["name"]), None)
+        else:
+            backend = BackendView.model_validate(event.data)
+            self.backends[backend.name] = backend
         self.backends_changed.emit()
+
+    def _on_queue(self, event: Event) -> None:
+        from quarterdeck.schemas.system import QueueEntry
+
+        self.queue = [QueueEntry.model_validate(entry) for entry in event.data["entries"]]
+        self.queue_changed.emit()
+
+    def _on_request(self, _event: Event) -> None:
+        self.request_finished.emit()
 
     def _on_setting(self, event: Event) -> None:
         from quarterdeck.schemas.system import SettingView

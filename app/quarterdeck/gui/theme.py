@@ -186,6 +186,7 @@ def app_icon() -> QIcon:
     return made
 
 
+@lru_cache(maxsize=512)
 def pixmap(name: str, color: str, size: int, ratio: float = 1.0) -> QPixmap:
     """The icon as a pixmap of `size` logical pixels."""
     return _render(_svg(name, color), round(size * ratio), ratio)
@@ -201,6 +202,7 @@ def _icon(name: str, color: str, disabled: str) -> QIcon:
     return made
 
 
+@lru_cache(maxsize=512)
 def _svg(name: str, color: str) -> bytes:
     return (ASSETS / f"{name}.svg").read_text(encoding="utf-8").replace("currentColor", color).encode()
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TRY_EVERY_MS = 1000
 TRIES = 30
 SIZES = (16, 22, 24, 32, 48, 64)
+MOST_RESTARTS = 3
 OVERLAYS = {"loading": "loading", "loaded": "loaded", "warn": "warn", "error": "error"}
 
 
@@ -107,7 +108,10 @@ class Tray(QObject):
         self._loading.show(state.loading)
         self._cancels.show(tuple(Line(line.key, f"Cancel loading {line.key}") for line in state.loading))
         self._loaded.show(state.loaded)
-        self._backends.show(state.backends)
+        few = len(state.backends) <= MOST_RESTARTS
+        self._backends.show(state.backends if few else ())
+        self._more_backends.show(() if few else _without_verb(state.backends))
+        self.restarts.menuAction().setVisible(not few)
         self.unload_all.setEnabled(bool(state.loaded))
         self._show_state()
 
@@ -126,6 +130,8 @@ class Tray(QObject):
         self.unload_all = self._action("Unload all", self.unload_all_wanted.emit)
         self.unload_all.setEnabled(False)
         self._backends = _Section(self.menu, self.restart_wanted.emit)
+        self.restarts = self.menu.addMenu("Restart a backend")
+        self._more_backends = _Section(self.restarts, self.restart_wanted.emit)
         self.menu.addSeparator()
         self.quit = self._action("Quit", self.quit_wanted.emit)
 
@@ -146,6 +152,11 @@ class Tray(QObject):
     def _on_activated(self, reason: QSystemTrayIcon.ActivationReason) -> None:
         if reason == QSystemTrayIcon.ActivationReason.Trigger:
             self.toggle_wanted.emit()
+
+
+def _without_verb(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """The entries of a menu whose title says the verb already."""
+    return tuple(Line(line.key, line.words.removeprefix("Restart ")) for line in lines)
 
 
 class _Section:

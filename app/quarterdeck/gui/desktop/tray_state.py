@@ -40,7 +40,11 @@ def tray_state(store: Store) -> TrayState:
         address=f"Clients use {url}/v1" if url else "No address for clients",
         loading=tuple(Line(model.name, loading_words(model)) for model in loading),
         loaded=tuple(Line(model.name, f"Unload {model.name}") for model in loaded),
-        backends=tuple(Line(backend.name, f"Restart {backend.title}") for backend in store.backends.values()),
+        backends=tuple(
+            Line(backend.name, f"Restart {backend.title}")
+            for backend in store.backends.values()
+            if "restart" in backend.actions
+        ),
         quit_words=quit_words(len(loading), len(loaded)) if store.owns_core else "Quit",
     )
 
@@ -80,6 +84,7 @@ def _tip(store: Store, loading: list[ModelView], loaded: list[ModelView]) -> str
     lines = ["Quarterdeck"]
     lines += [loading_words(model) for model in loading]
     lines += [f"{model.name} is loaded" for model in loaded]
+    lines += [f"{model.name} sleeps" for model in store.sleeping()]
     if not loading and not loaded:
         lines.append("No model is loaded")
     lines += [issue.sentence for issue in store.issues.values()]

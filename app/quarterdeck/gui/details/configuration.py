@@ -1,8 +1,8 @@
-"""The configuration a model is loaded with, as JSON."""
+"""How clients name a model, when it is unloaded, and the options it is loaded with."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QAction, QKeySequence, QShortcut
@@ -10,8 +10,10 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayo
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
+from quarterdeck.gui.details.policy_form import PolicyForm
 from quarterdeck.gui.details.save_bar import SaveBar
 from quarterdeck.gui.presenters.json_text import EXAMPLES, Problem, refusal, same, shown, with_options
+from quarterdeck.gui.presenters.policy import Policy, patch, policy
 from quarterdeck.gui.widgets.elided import LinkLine
 from quarterdeck.gui.widgets.json_editor import JsonEditor
 from quarterdeck.schemas.models import ConfigPatch, ModelView, Phase
@@ -19,9 +21,17 @@ from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
     from quarterdeck.gui.commands import Commands
+    from quarterdeck.gui.store import Store
 
 LLAMA_CPP = ("embedded", "llama-server")
 CONFIG_CODES = ("bad_json", "bad_load_config", "unknown_option")
+
+
+class Draft(NamedTuple):
+    """Edits that were not saved."""
+
+    text: str
+    policy: Policy
 
 
 class ConfigurationTab(QWidget):
@@ -29,13 +39,14 @@ class ConfigurationTab(QWidget):
 
     dirty_changed = Signal(bool)
 
-    def __init__(self, commands: Commands, parent: QWidget | None = None) -> None:
+    def __init__(self, store: Store, commands: Commands, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._commands = commands
+        self._store, self._commands = store, commands
         self._base: ModelView | None = None
-        self._drafts: dict[str, str] = {}
+        self._drafts: dict[str, Draft] = {}
         self._saving = False
         self._refused: Problem | None = None
+        self._failure = ""
         self._build()
 
     @property
@@ -52,19 +63,27 @@ class ConfigurationTab(QWidget):
                 self._base = before
                 self._remember()
                 self._base = model
-            self._refused = None
-            self.editor.show_text(self._drafts.get(model.name, shown(model.load_config)))
+            self._refused, self._failure = None, ""
+            draft = self._drafts.get(model.name, Draft(shown(model.load_config), policy(model)))
+            self.editor.show_text(draft.text)
+            self.policy.show_policy(draft.policy)
             self._show_refused_load(model)
-        elif before.load_config != model.load_config and same(self.editor.toPlainText(), before.load_config):
-            self.editor.replace_text(shown(model.load_config))
+        else:
+            if before.load_config != model.load_config and same(self.editor.toPlainText(), before.load_config):
+                self.editor.replace_text(shown(model.load_config))
+            if policy(before) != policy(model) and self.policy.policy() == policy(before):
+                self.policy.show_policy(policy(model))
         self.examples.setVisible(model.backend in LLAMA_CPP)
         self._changed()
 
     def _build(self) -> None:
+        self.policy = PolicyForm(self._store)
+        self.policy.changed.connect(self._edited)
         about = QLabel("Options for the engine, used at the next load. An empty object { } means its defaults.")
         about.setWordWrap(True)
         about.setProperty("role", "muted")
         self.editor = JsonEditor()
+        self.editor.setMinimumHeight(self.fontMetrics().lineSpacing() * 5)
         self.editor.textChanged.connect(self._edited)
         self.editor.problem_changed.connect(self._changed)
         self.examples = QPushButton("Add an option")
@@ -78,7 +97,7 @@ class ConfigurationTab(QWidget):
         self.format.clicked.connect(self.editor.format_text)
         self.place = LinkLine()
         self.place.clicked.connect(self.editor.go_to_problem)
-        self.reload = QLabel("The model is loaded. Changes take effect when it is loaded again.")
+        self.reload = QLabel("The model is loaded. Changed options take effect when it is loaded again.")
         self.reload.setWordWrap(True)
         self.reload.setProperty("role", "muted")
         self.bar = SaveBar()
@@ -91,6 +110,8 @@ class ConfigurationTab(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(16, 14, 16, 14)
         column.setSpacing(10)
+        column.addWidget(self.policy)
+        column.addSpacing(4)
         column.addWidget(about)
         column.addLayout(tools)
         column.addWidget(self.editor, 1)
@@ -107,24 +128,32 @@ class ConfigurationTab(QWidget):
             self._refuse(error)
 
     def _refuse(self, error: AppError) -> None:
-        self._refused = refusal(error, self.editor.toPlainText())
-        self.editor.show_problem(self._refused)
+        """Mark what the core refused where that is an option, else say it below."""
+        if error.code in CONFIG_CODES:
+            self._refused = refusal(error, self.editor.toPlainText())
+            self.editor.show_problem(self._refused)
+        else:
+            self._failure = f"{error.sentence} {error.hint}".strip()
+
+    @property
+    def _text_dirty(self) -> bool:
+        return self._base is not None and not same(self.editor.toPlainText(), self._base.load_config)
 
     @property
     def _dirty(self) -> bool:
-        return self._base is not None and not same(self.editor.toPlainText(), self._base.load_config)
+        return self._text_dirty or (self._base is not None and self.policy.policy() != policy(self._base))
 
     def _remember(self) -> None:
         if self._base is None:
             return
         if self._dirty:
-            self._drafts[self._base.name] = self.editor.toPlainText()
+            self._drafts[self._base.name] = Draft(self.editor.toPlainText(), self.policy.policy())
         else:
             self._drafts.pop(self._base.name, None)
 
     @Slot()
     def _edited(self) -> None:
-        self._refused = None
+        self._refused, self._failure = None, ""
         self._changed()
 
     @Slot()
@@ -138,11 +167,11 @@ class ConfigurationTab(QWidget):
         self.place.setToolTip("Put the cursor where the mistake is")
         self.place.setIcon(theme.icon("error", colours.error.fg))
         self.place.set_colour(colours.error.fg)
-        self.reload.setVisible(dirty and self._base is not None and self._base.phase is Phase.LOADED)
+        self.reload.setVisible(self._text_dirty and self._base is not None and self._base.phase is Phase.LOADED)
         # A text the core refused may be sent again: what it refuses can change, broken JSON cannot.
         self.bar.show_state(
             dirty=dirty,
-            error=problem.words if problem else "",
+            error=problem.words if problem else self._failure,
             blocked=problem is not None and not refused,
             saving=self._saving,
         )
@@ -160,25 +189,28 @@ class ConfigurationTab(QWidget):
     def revert(self) -> None:
         if self._base is not None:
             self.editor.replace_text(shown(self._base.load_config))
+            self.policy.show_policy(policy(self._base))
             self._edited()
 
     @Slot()
     def save(self) -> None:
-        """Send the text, unless it is not a JSON object."""
+        """Send what changed, unless the options are not a JSON object."""
         if self._refused is None:
             self.editor.validate()
         blocked = self.editor.problem is not None and self.editor.problem is not self._refused
         if self._base is None or not self._dirty or blocked or self._saving:
             return
-        text = self.editor.toPlainText()
+        text = self.editor.toPlainText() if self._text_dirty else None
+        sent = self.policy.policy()
         self._saving = True
         self._changed()
-        spawn(self._save(self._base.name, text), name=f"save configuration of {self._base.name}")
+        work = self._save(self._base.name, patch(policy(self._base), sent, text), sent)
+        spawn(work, name=f"save configuration of {self._base.name}")
 
-    async def _save(self, name: str, text: str) -> None:
+    async def _save(self, name: str, wanted: ConfigPatch, sent: Policy) -> None:
         failure, saved = None, None
         try:
-            saved = await self._commands.patch(name, ConfigPatch(load_config=text))
+            saved = await self._commands.patch(name, wanted)
         except AppError as error:
             failure = error
         finally:
@@ -191,6 +223,9 @@ class ConfigurationTab(QWidget):
             self._refuse(failure)
         elif saved is not None:
             self._base = saved
-            self._refused = None
+            self._refused, self._failure = None, ""
+            if self.policy.policy() == sent:
+                # The core may have written names in another form.
+                self.policy.show_policy(policy(saved))
             self.editor.validate()
         self._changed()

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
 from quarterdeck.gui.details.save_bar import SaveBar
+from quarterdeck.gui.details.version_row import VersionRow
 from quarterdeck.gui.presenters.badges import BADGES, status_choice
 from quarterdeck.gui.presenters.facts import facts
 from quarterdeck.gui.widgets.badge import shade
@@ -74,6 +75,7 @@ class OverviewTab(QWidget):
         draft = self._drafts.get(model.name) if other else self._draft()
         base, self._base = self._base, model
         self._show_facts(model, backend_title)
+        self.version.show_model(model)
         status, notes = model.status, model.notes
         if draft is not None and (other or (base is not None and draft.status is not base.status)):
             status = draft.status
@@ -92,6 +94,8 @@ class OverviewTab(QWidget):
         self._facts.setVerticalSpacing(5)
         column.addLayout(self._facts)
         column.addLayout(self._file_row())
+        self.version = VersionRow(self._commands)
+        column.addWidget(self.version)
         column.addSpacing(4)
         self.status = QComboBox()
         self.status.setAccessibleName("Status")

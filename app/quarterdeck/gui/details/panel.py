@@ -23,8 +23,10 @@ from quarterdeck.gui.details.configuration import ConfigurationTab
 from quarterdeck.gui.details.history import HistoryTab
 from quarterdeck.gui.details.overview import OverviewTab
 from quarterdeck.gui.details.try_it import TryItTab
+from quarterdeck.gui.presenters.badges import Tone
 from quarterdeck.gui.presenters.card import CardState, Verb, card_state
-from quarterdeck.gui.widgets.badge import StatusBadge
+from quarterdeck.gui.presenters.engines import engine_title
+from quarterdeck.gui.widgets.badge import StatusBadge, shade
 from quarterdeck.gui.widgets.elided import ElidedLabel, LinkLine
 
 if TYPE_CHECKING:
@@ -36,9 +38,12 @@ TITLES = ("Overview", "Configuration", "History", "Try it")
 
 
 class DetailsPanel(QFrame):
-    """Shows one model of the store and follows it; `closed` asks the page to hide the panel."""
+    """Shows one model of the store and follows it; `closed` asks the page to hide the panel, `options_wanted(name)` for
+    the load with options.
+    """
 
     closed = Signal()
+    options_wanted = Signal(str)
 
     def __init__(self, store: Store, commands: Commands, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,6 +51,7 @@ class DetailsPanel(QFrame):
         self._store, self._commands = store, commands
         self.name = ""
         self._verb: Verb | None = None
+        self._state: CardState | None = None
         self._build()
         store.model_changed.connect(self._changed)
         store.models_reset.connect(self._reset)
@@ -77,7 +83,7 @@ class DetailsPanel(QFrame):
         self.tabs.setAccessibleName("Details")
         self.tabs.tabBar().setAccessibleName("Parts of the details")
         self.overview = OverviewTab(self._commands)
-        self.configuration = ConfigurationTab(self._commands)
+        self.configuration = ConfigurationTab(self._store, self._commands)
         self.history = HistoryTab(self._store, self._commands)
         self.try_it = TryItTab(self._store, self._commands)
         for tab, title in zip((self.overview, self.configuration, self.history, self.try_it), TITLES, strict=True):
@@ -109,7 +115,11 @@ class DetailsPanel(QFrame):
         self.state.setProperty("role", "muted")
         self.primary = QPushButton()
         self.primary.clicked.connect(self._run)
-        self.retest, self.error = LinkLine(), LinkLine()
+        self.options = QPushButton("Options…")
+        self.options.setToolTip("Load with other options than the saved ones, with an estimate of its memory")
+        self.options.clicked.connect(self._ask_options)
+        self.retest, self.remark, self.error = LinkLine(), LinkLine(), LinkLine()
+        self.remark.clicked.connect(self._open_overview)
         self.retest.clicked.connect(self._load_again)
         self.error.clicked.connect(self._open_history)
         self.progress_line = ElidedLabel()
@@ -121,6 +131,7 @@ class DetailsPanel(QFrame):
         middle.setSpacing(10)
         middle.addWidget(self.badge)
         middle.addWidget(self.state, 1)
+        middle.addWidget(self.options)
         middle.addWidget(self.primary)
         header = QVBoxLayout()
         header.setContentsMargins(16, 12, 12, 10)
@@ -128,7 +139,7 @@ class DetailsPanel(QFrame):
         header.addWidget(self.back, 0, Qt.AlignmentFlag.AlignLeft)
         header.addLayout(top)
         header.addLayout(middle)
-        for line in (self.retest, self.error, self.progress_line, self.bar):
+        for line in (self.retest, self.remark, self.error, self.progress_line, self.bar):
             header.addWidget(line)
         self.set_narrow(False)
         return header
@@ -149,10 +160,10 @@ class DetailsPanel(QFrame):
         model = self._store.models.get(self.name)
         if model is None:
             return
-        backend = self._store.backends.get(model.backend)
-        title = backend.title if backend else ""
+        title = engine_title(model, self._store.backends)
         busy, error = self._commands.busy(self.name), self._commands.error(self.name)
-        self._show_header(card_state(model, busy=busy, error=error, backend_title=title))
+        self._state = card_state(model, busy=busy, error=error, backend_title=title)
+        self._show_header(self._state)
         self.overview.show_model(model, title)
         self.configuration.show_model(model)
         self.history.show_model(model)
@@ -162,7 +173,11 @@ class DetailsPanel(QFrame):
         self.setAccessibleName(f"Details of {state.name}")
         self.title.setText(state.name)
         self.badge.show_badge(state.badge, state.badge_tip)
-        self.state.setText(f"{state.state_word} · {state.badge.meaning.split(' – ')[0]}")
+        words = (state.state_word, state.state_more, state.badge.meaning.split(" – ")[0])
+        self.state.setText(" · ".join(word for word in words if word))
+        self.state.setToolTip(self.state.text())
+        self.options.setVisible("options" in state.menu)
+        self.options.setAccessibleName(f"Load {state.name} with options")
         self._verb = state.primary.verb
         kind = "primary" if state.primary.verb is Verb.LOAD else ""
         if self.primary.property("kind") != kind:
@@ -173,10 +188,17 @@ class DetailsPanel(QFrame):
         self.primary.setEnabled(state.primary.verb is not None)
         self.primary.setToolTip(state.primary.reason)
         self.primary.setAccessibleName(f"{state.primary.label} {state.name}")
-        for line, words, tip in ((self.retest, state.retest, state.retest_tip), (self.error, state.error, state.error)):
-            line.setVisible(bool(words))
-            line.setText(words)
+        remark = (state.remark.text, state.remark.tip) if state.remark is not None else ("", "")
+        lines = (
+            (self.retest, state.retest, state.retest_tip),
+            (self.remark, *remark),
+            (self.error, state.error, state.error),
+        )
+        for line, shown, tip in lines:
+            line.setVisible(bool(shown))
+            line.setText(shown)
             line.setToolTip(tip)
+        self._icons()
         self._show_progress(state)
 
     def _show_progress(self, state: CardState) -> None:
@@ -194,9 +216,12 @@ class DetailsPanel(QFrame):
         colours = theme.tokens()
         self.close_button.setIcon(theme.icon("close", colours.muted))
         self.back.setIcon(theme.icon("chevron-left"))
-        for line, icon, colour in ((self.retest, "restart", colours.warn.fg), (self.error, "warn", colours.error.fg)):
-            line.setIcon(theme.icon(icon, colour))
-            line.set_colour(colour)
+        remark = self._state.remark if self._state is not None else None
+        tone, picture = (remark.tone, remark.icon) if remark is not None else (Tone.WARN, "warn")
+        links = ((self.retest, "restart", Tone.WARN), (self.remark, picture, tone), (self.error, "warn", Tone.ERROR))
+        for line, icon, shown in links:
+            line.setIcon(theme.icon(icon, shade(shown).fg))
+            line.set_colour(shade(shown).fg)
 
     @Slot(bool)
     def _overview_dirty(self, dirty: bool) -> None:
@@ -219,6 +244,14 @@ class DetailsPanel(QFrame):
     def _load_again(self) -> None:
         if self._verb is Verb.LOAD:
             self._run()
+
+    @Slot()
+    def _ask_options(self) -> None:
+        self.options_wanted.emit(self.name)
+
+    @Slot()
+    def _open_overview(self) -> None:
+        self.tabs.setCurrentIndex(OVERVIEW)
 
     @Slot()
     def _open_history(self) -> None:

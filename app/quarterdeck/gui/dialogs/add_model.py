@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtWidgets import (
-    QDialog,
-    QDialogButtonBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
-from shiboken6 import isValid
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from quarterdeck.errors import AppError
-from quarterdeck.gui.dialogs.ask import MARGIN, WIDTH_IN_LETTERS
+from quarterdeck.gui.dialogs.form import FormDialog
 from quarterdeck.schemas.models import ModelCreate
-from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
     from quarterdeck.gui.commands import Commands
@@ -40,21 +27,23 @@ def proposed_name(path: Path) -> str:
     return _PART.sub("", stem).strip() or path.name
 
 
-class AddModelDialog(QDialog):
+class AddModelDialog(FormDialog):
     """Adds one file to the list. It stays open, with the reason, until the core has accepted the model."""
 
     def __init__(self, commands: Commands, parent: QWidget | None, path: Path | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(
+            parent,
+            title="Add a model",
+            about="Choose a model file in GGUF format. It stays where it is; Quarterdeck only remembers it.",
+            verb="Add model",
+            doing="Adding…",
+        )
         self._commands = commands
         self._proposed = ""
-        self._task: asyncio.Task[None] | None = None
-        self.setWindowTitle("Add a model")
-        self.setWindowModality(Qt.WindowModality.WindowModal)
-        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS + 2 * MARGIN)
         self._build()
         if path is not None:
             self.set_path(path)
-        self._check()
+        self.check()
 
     def set_path(self, path: Path) -> None:
         """Choose a file; a name that was not changed by hand follows it."""
@@ -64,16 +53,9 @@ class AddModelDialog(QDialog):
             self.name.setText(self._proposed)
 
     def _build(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
-        column.setSpacing(14)
-        heading = QLabel("Add a model")
-        heading.setProperty("role", "heading")
-        about = QLabel("Choose a model file in GGUF format. It stays where it is; Quarterdeck only remembers it.")
-        about.setWordWrap(True)
         self.path = QLineEdit(placeholderText="/path/to/model.gguf")
         self.path.setAccessibleName("File")
-        self.path.textChanged.connect(self._check)
+        self.path.textChanged.connect(self.check)
         self.browse = QPushButton("Browse…")
         self.browse.setAutoDefault(False)
         self.browse.clicked.connect(self._browse)
@@ -82,49 +64,23 @@ class AddModelDialog(QDialog):
         row.addWidget(self.browse)
         self.name = QLineEdit()
         self.name.setAccessibleName("Name")
-        self.name.textChanged.connect(self._check)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        form.setSpacing(10)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        form.addRow("File", row)
-        form.addRow("Name", self.name)
-        self.problem = QLabel()
-        self.problem.setProperty("role", "error")
-        self.problem.setWordWrap(True)
-        self.problem.setTextFormat(Qt.TextFormat.PlainText)
-        self.problem.hide()
-        for part in (heading, about):
-            column.addWidget(part)
-        column.addLayout(form)
-        column.addWidget(self.problem)
-        column.addWidget(self._buttons())
+        self.name.textChanged.connect(self.check)
+        self.form.addRow("File", row)
+        self.form.addRow("Name", self.name)
 
-    def _buttons(self) -> QDialogButtonBox:
-        box = QDialogButtonBox()
-        self.cancel = box.addButton("Cancel", QDialogButtonBox.ButtonRole.RejectRole)
-        self.add = box.addButton("Add model", QDialogButtonBox.ButtonRole.ActionRole)
-        self.add.setProperty("kind", "primary")
-        self.add.setDefault(True)
-        self.add.clicked.connect(self._add)
-        box.rejected.connect(self.reject)
-        return box
+    def missing(self) -> str:
+        if not self.path.text().strip():
+            return "Choose a file first."
+        return "" if self.name.text().strip() else "Give the model a name first."
 
-    @Slot()
-    def _check(self) -> None:
-        self.problem.hide()
-        missing = "Choose a file first." if not self.path.text().strip() else ""
-        if not missing and not self.name.text().strip():
-            missing = "Give the model a name first."
-        self.add.setEnabled(not missing)
-        self.add.setToolTip(missing)
+    def work(self) -> Coroutine[Any, Any, object]:
+        path = str(Path(self.path.text().strip()).expanduser())
+        return self._commands.add(ModelCreate(model_name=self.name.text().strip(), path=path))
 
-    def _fit(self) -> None:
-        """Grow to the height that the wrapped texts need; a layout does not do that for an open window."""
-        layout = self.layout()
-        if layout is not None:
-            layout.activate()
-            self.resize(self.width(), max(self.height(), layout.totalHeightForWidth(self.width())))
+    def failed(self, error: AppError) -> None:
+        if error.code == "duplicate_model":
+            self.name.setFocus()
+            self.name.selectAll()
 
     @Slot()
     def _browse(self) -> None:
@@ -137,35 +93,3 @@ class AddModelDialog(QDialog):
     @Slot(str)
     def _chosen(self, path: str) -> None:
         self.set_path(Path(path))
-
-    @Slot()
-    def _add(self) -> None:
-        path = str(Path(self.path.text().strip()).expanduser())
-        new = ModelCreate(model_name=self.name.text().strip(), path=path)
-        self._task = spawn(self._send(new), name="add model")
-
-    def done(self, result: int) -> None:
-        if self._task is not None:
-            self._task.cancel()
-        super().done(result)
-
-    async def _send(self, new: ModelCreate) -> None:
-        self.add.setEnabled(False)
-        self.add.setText("Adding…")
-        try:
-            await self._commands.add(new)
-        except AppError as error:
-            self._check()
-            self.problem.setText(f"{error.sentence} {error.hint}".strip())
-            self.problem.show()
-            self._fit()
-            if error.code == "duplicate_model":
-                self.name.setFocus()
-                self.name.selectAll()
-            return
-        finally:
-            if isValid(self):
-                self.add.setText("Add model")
-                self.add.setEnabled(True)
-        self._task = None
-        self.accept()

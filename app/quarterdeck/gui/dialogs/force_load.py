@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QWidget
 
+from quarterdeck.errors import AppError
 from quarterdeck.gui.dialogs.ask import Question, answer
 from quarterdeck.schemas.models import ModelView, Retest, Status
 
@@ -25,6 +26,20 @@ class ForceLoadDialog(Question):
             detail=model.notes.strip(),
             verb="Load" if status is Status.DEGRADED else "Load anyway",
             danger=status is Status.INCOMPATIBLE,
+        )
+
+
+class DoesNotFitDialog(Question):
+    """Asks whether to load a model that the core expects not to fit; Cancel is the default."""
+
+    def __init__(self, parent: QWidget | None, name: str, refused: AppError) -> None:
+        super().__init__(
+            parent,
+            title=f"Load {name} anyway?",
+            text=f"{refused.sentence} The engine may run out of memory and end, and other programs that use the GPU "
+            "may be disturbed. With “Load with options…” you can look for options that fit.",
+            verb="Load anyway",
+            danger=True,
         )
 
 

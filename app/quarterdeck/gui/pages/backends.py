@@ -1,29 +1,35 @@
-"""The Backends page: a card for every engine, with what it runs and the buttons that make sense."""
+"""The Backends page: a card for every engine and server, with what it runs and the buttons that make sense."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal, Slot
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import QTimer, Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
-from quarterdeck.errors import AppError
-from quarterdeck.gui.dialogs.ask import confirm
-from quarterdeck.gui.presenters.backends import backend_card, caution
+from quarterdeck.gui import theme
+from quarterdeck.gui.dialogs.add_server import AddServerDialog
+from quarterdeck.gui.dialogs.ask import answer
+from quarterdeck.gui.presenters.backends import backend_card, summary
 from quarterdeck.gui.widgets.backend_card import BackendCardWidget
+from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
+    from quarterdeck.gui.backend_commands import BackendCommands
     from quarterdeck.gui.store import Store
     from quarterdeck.schemas.backends import BackendView
 
 EMPTY = (
-    "There are no backends yet.",
-    "A backend is the engine that runs a model. It appears here when you add a model that needs it.",
+    "No backends yet",
+    "A backend is the engine that runs a model. Look for servers that run on this computer, or add one by its address.",
 )
-OFFLINE = ("Not connected.", "The backends appear when Quarterdeck’s core answers again.")
+OFFLINE = ("Not connected", "The backends appear when Quarterdeck’s core answers again.")
+# Times such as “12 min” are told anew this often; nothing is asked of the core for it.
+TELL_TIMES_MS = 20_000
+SETTLE_MS = 1_500
 
 
 class BackendsPage(QWidget):
@@ -31,61 +37,91 @@ class BackendsPage(QWidget):
 
     logs_wanted = Signal(str)
 
-    def __init__(self, store: Store, parent: QWidget | None = None) -> None:
+    def __init__(self, store: Store, commands: BackendCommands, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._store = store
+        self._store, self._commands = store, commands
         self._cards: dict[str, BackendCardWidget] = {}
-        self._busy: set[str] = set()
-        self._failures: dict[str, str] = {}
-        self._seen: dict[str, tuple[BackendView, datetime | None]] = {}
+        self._seen: dict[str, tuple[BackendView, float]] = {}
         self._shown = False
         self._build()
+        self._clock = QTimer(self, interval=TELL_TIMES_MS)
+        self._clock.timeout.connect(self._refresh)
+        self._settle = QTimer(self, interval=SETTLE_MS, singleShot=True)
+        self._settle.timeout.connect(self._fetch)
         store.backends_changed.connect(self._refresh)
-        store.connection_changed.connect(self._on_connection)
+        store.connection_changed.connect(self._refresh)
+        # Memory, requests and the like are announced by no event of their own: these move them.
+        store.request_finished.connect(self._moved)
+        store.queue_changed.connect(self._moved)
+        commands.changed.connect(self._refresh)
+        commands.scanning_changed.connect(self._show_scanning)
+        theme.notifier.changed.connect(self._icons)
+        self._icons()
 
     def _build(self) -> None:
         title = QLabel("Backends")
         title.setProperty("role", "title")
-        self._empty = QLabel()
-        self._empty.setProperty("role", "heading")
-        self._empty_why = QLabel()
-        self._empty_why.setProperty("role", "muted")
-        self._empty_why.setWordWrap(True)
-        scroll = ScrollingColumn(self._empty, self._empty_why)
+        self._summary = QLabel()
+        self._summary.setProperty("role", "muted")
+        self.scan = QPushButton("Look for servers")
+        self.scan.setToolTip("Look at the usual ports and the configured addresses for running servers")
+        self.scan.clicked.connect(self._commands.scan)
+        self.add = QPushButton("Add server…")
+        self.add.setToolTip("Make a server known by its address, on this computer or elsewhere")
+        self.add.clicked.connect(self.add_server)
+        header = QHBoxLayout()
+        header.setSpacing(10)
+        # The list below keeps a gap for its scroll bar.
+        header.setContentsMargins(0, 0, 6, 0)
+        header.addWidget(title)
+        header.addWidget(self._summary, 1)
+        header.addWidget(self.scan)
+        header.addWidget(self.add)
+        scroll = ScrollingColumn()
         self._column = scroll.column
+        self.empty = EmptyState("backends")
+        self.empty.chosen.connect(self._commands.scan)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(scroll)
+        self._stack.addWidget(self.empty)
         page = QVBoxLayout(self)
         page.setContentsMargins(24, 20, 18, 12)
         page.setSpacing(14)
-        page.addWidget(title)
-        page.addWidget(scroll, 1)
+        page.addLayout(header)
+        page.addWidget(self._stack, 1)
 
     def page_shown(self) -> None:
         """Ask once for values that no event announces, such as memory."""
         self._shown = True
+        self._clock.start()
         self._refresh()
-        if self._store.connected:
-            self._store.run(self._fetch(), name="fetch backends")
+        self._fetch()
 
     def page_hidden(self) -> None:
         self._shown = False
+        self._clock.stop()
+        self._settle.stop()
 
     def card(self, name: str) -> BackendCardWidget:
         return self._cards[name]
 
     @property
-    def empty_text(self) -> str:
-        """What stands in the place of the cards when there are none."""
-        return "" if self._cards else f"{self._empty.text()} {self._empty_why.text()}"
+    def summary_text(self) -> str:
+        return self._summary.text()
 
-    async def _fetch(self) -> None:
-        if self._store.client is not None:
-            views = await self._store.client.backends()
-            self._store.backends = {view.name: view for view in views}
-            self._store.backends_changed.emit()
+    @Slot()
+    def add_server(self) -> None:
+        spawn(answer(AddServerDialog(self._commands, self.window())), name="add server")
 
-    @Slot(bool)
-    def _on_connection(self, _connected: bool) -> None:
-        self._refresh()
+    @Slot()
+    def _moved(self) -> None:
+        if self._shown and not self._settle.isActive():
+            self._settle.start()
+
+    @Slot()
+    def _fetch(self) -> None:
+        if self._shown and self._store.connected:
+            self._store.run(self._store.fetch_backends(), name="fetch backends")
 
     @Slot()
     def _refresh(self) -> None:
@@ -94,22 +130,26 @@ class BackendsPage(QWidget):
         views = self._store.backends
         for name in self._cards.keys() - views.keys():
             card = self._cards.pop(name)
+            self._seen.pop(name, None)
             self._column.removeWidget(card)
+            card.hide()
             card.deleteLater()
         for name in views.keys() - self._cards.keys():
             self._add(name)
         self._order()
         for name, view in views.items():
             self._show(name, view)
-        title, why = EMPTY if self._store.connected else OFFLINE
-        self._empty.setText(title)
-        self._empty_why.setText(why)
-        for label in (self._empty, self._empty_why):
-            label.setVisible(not views)
+        self._summary.setText(summary(list(views.values())))
+        self._stack.setCurrentIndex(0 if views else 1)
+        if not views:
+            heading, why = EMPTY if self._store.connected else OFFLINE
+            self.empty.show_state("backends", heading, why, "Look for servers" if self._store.connected else "")
+        for button in (self.scan, self.add):
+            button.setEnabled(self._store.connected and not (button is self.scan and self._commands.scanning))
 
     def _add(self, name: str) -> None:
         card = BackendCardWidget()
-        card.action_wanted.connect(self._on_action)
+        card.action_wanted.connect(self._commands.act)
         card.logs_wanted.connect(self.logs_wanted)
         card.copied.connect(self._on_copied)
         self._cards[name] = card
@@ -121,44 +161,27 @@ class BackendsPage(QWidget):
                 self._column.insertWidget(position, card)
 
     def _show(self, name: str, view: BackendView) -> None:
-        now = datetime.now(UTC)
-        before, started = self._seen.get(name, (None, None))
+        before, received = self._seen.get(name, (None, 0.0))
         if view is not before:
-            if before is not None and before.state is not view.state:
-                self._busy.discard(name)
-                self._failures.pop(name, None)
-            started = None if view.uptime_s is None else now - timedelta(seconds=view.uptime_s)
-            self._seen[name] = (view, started)
+            received = monotonic()
+            self._seen[name] = (view, received)
         self._cards[name].show_card(
-            backend_card(view, started=started, now=now),
-            busy=name in self._busy or not self._store.connected,
-            failure=self._failures.get(name, ""),
+            backend_card(view, since=monotonic() - received),
+            doing=self._commands.busy(name),
+            failure=self._commands.failure(name),
+            offline=not self._store.connected,
         )
 
     @Slot()
     def _on_copied(self) -> None:
         self._store.toast.emit("Copied the command line", "info")
 
-    @Slot(str, str)
-    def _on_action(self, name: str, action: str) -> None:
-        spawn(self._act(name, action), name=f"{action} backend {name}")
+    @Slot(bool)
+    def _show_scanning(self, scanning: bool) -> None:
+        self.scan.setText("Looking…" if scanning else "Look for servers")
+        self.scan.setEnabled(not scanning and self._store.connected)
 
-    async def _act(self, name: str, action: str) -> None:
-        view = self._store.backends.get(name)
-        if view is None or self._store.client is None:
-            return
-        question = caution(view, action)
-        if question is not None and not await confirm(
-            self.window(), title=question.title, text=question.text, verb=question.verb, danger=True
-        ):
-            return
-        self._busy.add(name)
-        self._failures.pop(name, None)
-        self._refresh()
-        try:
-            # What came of it arrives by event, in the order in which it happened.
-            await self._store.client.backend_action(name, action)
-        except AppError as error:
-            self._failures[name] = f"{error.sentence} {error.hint}".strip()
-        self._busy.discard(name)
-        self._refresh()
+    @Slot()
+    def _icons(self) -> None:
+        self.scan.setIcon(theme.icon("scan"))
+        self.add.setIcon(theme.icon("add"))

@@ -8,22 +8,28 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSettings, Qt, Slot
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShortcut
-from PySide6.QtWidgets import QFileDialog, QLabel, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from quarterdeck.gui.details.panel import HISTORY, OVERVIEW, DetailsPanel
+from quarterdeck.gui.dialogs.absences import AbsencesDialog
 from quarterdeck.gui.dialogs.add_model import FILE_FILTER, AddModelDialog
 from quarterdeck.gui.dialogs.ask import answer
+from quarterdeck.gui.dialogs.import_wizard import ImportWizard
+from quarterdeck.gui.dialogs.load_options import LoadOptionsDialog
 from quarterdeck.gui.dropping import dropped_files
-from quarterdeck.gui.models.model_list import ModelFilter, ModelList
+from quarterdeck.gui.models.model_list import ModelRows
 from quarterdeck.gui.presenters.card import Verb
 from quarterdeck.gui.presenters.filters import Filters
 from quarterdeck.gui.widgets.card_board import CardBoard
 from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.model_card import ModelCard
 from quarterdeck.gui.widgets.model_toolbar import ModelToolbar
+from quarterdeck.gui.widgets.models_header import ModelsHeader
+from quarterdeck.gui.widgets.queue_panel import QueuePanel
 from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
+    from quarterdeck.gui.backend_commands import BackendCommands
     from quarterdeck.gui.commands import Commands
     from quarterdeck.gui.store import Store
 
@@ -35,12 +41,18 @@ class ModelsPage(QWidget):
     """Lists the models of the store and acts on them; order and direction are remembered in `settings`."""
 
     def __init__(
-        self, store: Store, commands: Commands, settings: QSettings | None = None, parent: QWidget | None = None
+        self,
+        store: Store,
+        commands: Commands,
+        backend_commands: BackendCommands,
+        settings: QSettings | None = None,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._store, self._commands = store, commands
-        self._list = ModelList(store, self)
-        self.rows = ModelFilter(self._list, self)
+        self._store, self._commands, self._backend_commands = store, commands, backend_commands
+        self.header = ModelsHeader()
+        self.queue = QueuePanel(store, commands)
+        self.rows = ModelRows(store, self)
         self.toolbar = ModelToolbar(settings)
         self.rows.set_filters(self.toolbar.filters)
         self.board = CardBoard(store, commands, self.rows)
@@ -77,8 +89,6 @@ class ModelsPage(QWidget):
         spawn(self._add_all(list(paths)), name="add models")
 
     def _build(self) -> None:
-        title = QLabel("Models")
-        title.setProperty("role", "title")
         self._stack = QStackedWidget()
         self._stack.addWidget(self.board)
         self._stack.addWidget(self.empty)
@@ -86,8 +96,13 @@ class ModelsPage(QWidget):
         column = QVBoxLayout(self._left)
         column.setContentsMargins(24, 18, 12, 0)
         column.setSpacing(12)
-        column.addWidget(title)
+        column.addWidget(self.header)
         column.addWidget(self.toolbar)
+        held = QVBoxLayout()
+        # As wide as the cards below, which keep a gap for their scroll bar.
+        held.setContentsMargins(2, 0, 12, 0)
+        held.addWidget(self.queue)
+        column.addLayout(held)
         column.addWidget(self._stack, 1)
         self._split = QSplitter(Qt.Orientation.Horizontal)
         self._split.setChildrenCollapsible(False)
@@ -105,19 +120,22 @@ class ModelsPage(QWidget):
 
     def _connect(self) -> None:
         self.toolbar.changed.connect(self._filter)
-        self.toolbar.add.connect(self.choose_file)
+        self.header.add.connect(self.choose_file)
+        self.header.imports.connect(self.import_list)
+        self.header.scan.connect(self._backend_commands.scan)
+        self.header.absences.connect(self.show_absences)
+        self._backend_commands.scanning_changed.connect(self.header.show_scanning)
         self.toolbar.search.down.connect(self._focus_cards)
         self.board.created.connect(self._created)
         for card in self.board.cards.values():
             self._created(card)
         self.empty.chosen.connect(self._empty_chosen)
         self.panel.closed.connect(self.close_details)
+        self.panel.options_wanted.connect(self.load_with_options)
         self._store.connection_changed.connect(self._show_state)
         self._store.models_reset.connect(self._show_state)
         self._store.model_removed.connect(self._removed)
-        for rows in (self.rows, self._list):
-            rows.rowsInserted.connect(self._show_state)
-            rows.rowsRemoved.connect(self._show_state)
+        self.rows.changed.connect(self._show_state)
         scope = Qt.ShortcutContext.WidgetWithChildrenShortcut
         QShortcut(QKeySequence.StandardKey.Find, self, self.focus_search, context=scope)
 
@@ -137,6 +155,23 @@ class ModelsPage(QWidget):
         dialog.open()
 
     @Slot()
+    def import_list(self) -> None:
+        """Import models from a list or the configuration of another program."""
+        spawn(answer(ImportWizard(self._commands, self.window())), name="import models")
+
+    @Slot()
+    def show_absences(self) -> None:
+        """Say why a model is not listed."""
+        spawn(answer(AbsencesDialog(self._commands, self.window())), name="show absences")
+
+    @Slot(str)
+    def load_with_options(self, name: str) -> None:
+        """Load a model with other options than the stored ones, after a look at what they need."""
+        model = self._store.models.get(name)
+        if model is not None:
+            spawn(answer(LoadOptionsDialog(self._commands, model, self.window())), name=f"options for {name}")
+
+    @Slot()
     def close_details(self) -> None:
         name = self.panel.name
         self.panel.name = ""
@@ -147,12 +182,11 @@ class ModelsPage(QWidget):
     @Slot(object)
     def _filter(self, filters: Filters) -> None:
         self.rows.set_filters(filters)
-        self.board.arrange()
-        self._show_state()
+        self.board.to_top()
 
     @Slot()
     def _show_state(self) -> None:
-        shown, total = self.rows.rowCount(), self._list.rowCount()
+        shown, total = len(self.rows.names), self.rows.total
         self.toolbar.show_count(shown, total)
         self._stack.setCurrentWidget(self.board if shown else self.empty)
         if shown:
@@ -167,13 +201,14 @@ class ModelsPage(QWidget):
             self.empty.show_state(
                 "models",
                 "No models yet",
-                "Add a model file in GGUF format, or drop one on this window. The file stays where it is.",
+                "Scan this computer for models and running servers, add a model file in GGUF format, or drop one on "
+                "this window. Files stay where they are.",
                 "Add a model",
             )
 
     @Slot()
     def _empty_chosen(self) -> None:
-        if self._list.rowCount():
+        if self.rows.total:
             self.toolbar.clear()
         else:
             self.choose_file()
@@ -197,6 +232,8 @@ class ModelsPage(QWidget):
     def _menu(self, name: str, key: str) -> None:
         actions: dict[str, Callable[[], object]] = {
             "details": lambda: self._show_overview(name),
+            "options": lambda: self.load_with_options(name),
+            "unload": lambda: self._commands.unload(name),
             "copy": lambda: self._commands.copy_text(name, f"the API name “{name}”"),
             "show": lambda: self._commands.show_file(name),
             "remove": lambda: self._commands.remove(name),

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui.presenters import text
 from quarterdeck.gui.presenters.badges import RETEST, Badge, badge
-from quarterdeck.schemas.models import LoadProgress, ModelView, Phase
+from quarterdeck.gui.presenters.engines import BACKEND_TITLES
+from quarterdeck.gui.presenters.remarks import Mark, Remark, marks, remark, remarkable
+from quarterdeck.schemas.models import ModelView, Phase
 
-BACKEND_TITLES = {
-    "embedded": "llama.cpp (built in)",
-    "llama-server": "llama.cpp server",
-    "vllm": "vLLM",
-    "ollama": "Ollama",
-    "litellm": "LiteLLM",
-    "openai-compatible": "OpenAI-compatible server",
-}
+SHOWN_WHILE_LOADED = (Phase.LOADED, Phase.SLEEPING)
 
 
 class Verb(StrEnum):
-    """What the primary button of a card does."""
+    """What can be asked of a model; the first three are what the primary button of a card does."""
 
     LOAD = "load"
     CANCEL = "cancel"
     UNLOAD = "unload"
+    LOCK = "lock"
+    UNLOCK = "unlock"
+    VERIFY = "verify"
 
 
 class Primary(NamedTuple):
@@ -56,60 +55,99 @@ class Progress(NamedTuple):
         return " · ".join(parts)
 
 
+class Shape(NamedTuple):
+    """Which of the lines that come and go a card has; cards of one shape are equally high."""
+
+    retest: bool = False
+    remark: bool = False
+    error: bool = False
+    progress: bool = False
+
+
 class CardState(NamedTuple):
-    """Everything a card shows."""
+    """Everything a card shows. `menu` holds the keys of the menu entries that make sense."""
 
     name: str
+    also: str
     facts: str
     backend: str
     badge: Badge
     badge_tip: str
     state_word: str
+    state_more: str
+    marks: tuple[Mark, ...]
     primary: Primary
     progress: Progress | None
     retest: str
     retest_tip: str
+    remark: Remark | None
     error: str
+    menu: tuple[str, ...]
     accessible_name: str
 
     @property
     def loaded(self) -> bool:
         return self.state_word == "Loaded"
 
+    @property
+    def shape(self) -> Shape:
+        return Shape(bool(self.retest), self.remark is not None, bool(self.error), self.progress is not None)
+
 
 def card_state(
-    model: ModelView, *, busy: Verb | None = None, error: AppError | None = None, backend_title: str = ""
+    model: ModelView,
+    *,
+    busy: Verb | None = None,
+    error: AppError | None = None,
+    backend_title: str = "",
+    now: datetime | None = None,
 ) -> CardState:
     """The card of `model`; `busy` is a command that was sent and not yet answered, `error` its failure."""
+    now = now or datetime.now(UTC)
     phase = current_phase(model, busy)
     look = badge(model.status)
     retest, retest_tip = RETEST[model.retest] if model.retest is not None else ("", "")
     word = _STATE_WORDS[phase]
-    failure = text.one_line(model.last_error or (error.sentence if error else ""))
     spoken = [model.name, model.quantization, _known(text.size, model.size_bytes), model.status.value, word.lower()]
     return CardState(
         name=model.name,
+        also=f"Also known as {', '.join(model.aliases)}" if model.aliases else "",
         facts=facts_line(model),
         backend=_backend_line(model, backend_title or BACKEND_TITLES.get(model.backend, model.backend)),
         badge=look,
         badge_tip=text.sentence_start(look.meaning) + (f"\n{retest_tip}" if retest_tip else ""),
         state_word=word,
+        state_more=_on_gpu(model, phase),
+        marks=marks(model),
         primary=_primary(phase, model.name),
-        progress=_progress(phase, model.progress),
+        progress=_progress(phase, model),
         retest=retest,
         retest_tip=retest_tip,
-        error="" if phase is not Phase.UNLOADED else failure,
+        remark=remark(model, now),
+        error=_failure(model, phase, error),
+        menu=_menu(model, phase),
         accessible_name=", ".join(part for part in spoken if part),
+    )
+
+
+def card_shape(model: ModelView, *, busy: Verb | None, error: AppError | None, now: datetime) -> Shape:
+    """The shape of the card of `model`, found without working out the rest of it."""
+    phase = current_phase(model, busy)
+    return Shape(
+        retest=model.retest is not None,
+        remark=remarkable(model, now),
+        error=bool(_failure(model, phase, error)),
+        progress=phase in _UNDER_WAY,
     )
 
 
 def current_phase(model: ModelView, busy: Verb | None) -> Phase:
     """The phase a person sees: what the core reported, or what was asked for a moment ago."""
-    if busy is Verb.LOAD and model.phase is Phase.UNLOADED:
+    if busy is Verb.LOAD and model.phase in (Phase.UNLOADED, Phase.SLEEPING):
         return Phase.QUEUED
     if busy is Verb.CANCEL and model.phase in (Phase.QUEUED, Phase.LOADING, Phase.UNLOADED):
         return Phase.CANCELLING
-    if busy is Verb.UNLOAD and model.phase is Phase.LOADED:
+    if busy is Verb.UNLOAD and model.phase in SHOWN_WHILE_LOADED:
         return Phase.UNLOADING
     return model.phase
 
@@ -125,8 +163,35 @@ def facts_line(model: ModelView) -> str:
 
 
 def _backend_line(model: ModelView, title: str) -> str:
+    """Context, engine, and whether a scan found the model or a person put it there."""
     context = _known(text.context, model.context_length, " context")
-    return f"{context} · {title}" if context else title
+    found = "found by a scan" if model.layer == "discovered" else ""
+    return " · ".join(part for part in (context, title, found) if part)
+
+
+def _on_gpu(model: ModelView, phase: Phase) -> str:
+    if phase is not Phase.LOADED or model.vram_bytes is None:
+        return ""
+    return f"{text.size(model.vram_bytes)} of VRAM"
+
+
+def _failure(model: ModelView, phase: Phase, error: AppError | None) -> str:
+    """Why it was not loaded, as long as that still matters."""
+    if phase is not Phase.UNLOADED:
+        return ""
+    return text.one_line(model.last_error or (error.sentence if error else ""))
+
+
+def _menu(model: ModelView, phase: Phase) -> tuple[str, ...]:
+    shown = {
+        "details": True,
+        "options": phase in (Phase.UNLOADED, Phase.SLEEPING),
+        "unload": phase is Phase.SLEEPING,
+        "copy": True,
+        "show": bool(model.path),
+        "remove": True,
+    }
+    return tuple(key for key, wanted in shown.items() if wanted)
 
 
 _STATE_WORDS = {
@@ -135,13 +200,19 @@ _STATE_WORDS = {
     Phase.LOADING: "Loading",
     Phase.CANCELLING: "Cancelling…",
     Phase.LOADED: "Loaded",
+    Phase.SLEEPING: "Sleeping",
     Phase.UNLOADING: "Unloading…",
 }
+
+
+_UNDER_WAY = (Phase.QUEUED, Phase.LOADING, Phase.CANCELLING)
 
 
 def _primary(phase: Phase, name: str) -> Primary:
     if phase is Phase.UNLOADED:
         return Primary("Load", Verb.LOAD)
+    if phase is Phase.SLEEPING:
+        return Primary("Wake", Verb.LOAD, "It gave its GPU memory back and wakes faster than it loads.")
     if phase in (Phase.QUEUED, Phase.LOADING):
         return Primary("Cancel", Verb.CANCEL)
     if phase is Phase.LOADED:
@@ -151,11 +222,13 @@ def _primary(phase: Phase, name: str) -> Primary:
     return Primary("Unloading…", None, f"Waiting until {name} has left the memory.")
 
 
-def _progress(phase: Phase, progress: LoadProgress | None) -> Progress | None:
-    if phase is Phase.QUEUED and progress is None:
-        return Progress("Waiting to start", None, 0.0, None)
-    if phase not in (Phase.QUEUED, Phase.LOADING, Phase.CANCELLING):
+def _progress(phase: Phase, model: ModelView) -> Progress | None:
+    if phase not in _UNDER_WAY:
         return None
+    progress = model.progress
+    if phase is Phase.QUEUED and progress is None:
+        place = f", number {model.queue_position} in the queue" if model.queue_position else " to start"
+        return Progress(f"Waiting{place}", None, 0.0, None)
     if progress is None:
         return Progress(_STATE_WORDS[phase].rstrip("…"), None, 0.0, None)
     if phase is Phase.CANCELLING:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from quarterdeck.gui.presenters.engines import BACKEND_TITLES
 from quarterdeck.schemas.models import ModelView, Status
 
 
@@ -16,6 +18,7 @@ class SortKey(StrEnum):
     SIZE = "size"
     USED = "used"
     STATUS = "status"
+    ENGINE = "engine"
 
 
 SORT_TITLES = {
@@ -23,6 +26,7 @@ SORT_TITLES = {
     SortKey.SIZE: "Size",
     SortKey.USED: "Last used",
     SortKey.STATUS: "Status",
+    SortKey.ENGINE: "Engine",
 }
 
 _STATUS_ORDER = (Status.COMPATIBLE, Status.DEGRADED, Status.UNKNOWN, Status.TESTING, Status.INCOMPATIBLE)
@@ -41,12 +45,18 @@ class Filters(NamedTuple):
         return bool(self.words.strip()) or self.status is not None
 
     def accepts(self, model: ModelView) -> bool:
-        """Every word must occur in the name, architecture, quantization or backend."""
+        """Every word must occur in a name, the architecture, the quantization, the group or the engine."""
         if self.status is not None and model.status is not self.status:
             return False
-        fields = (model.name, model.architecture, model.quantization, model.backend)
+        words = self.words.casefold().split()
+        if not words:
+            return True
+        title = BACKEND_TITLES.get(model.backend)
+        fields = (
+            model.name, *model.aliases, model.architecture, model.quantization, model.group, model.backend, title,
+        )  # fmt: skip
         haystack = " ".join(field for field in fields if field).casefold()
-        return all(word in haystack for word in self.words.casefold().split())
+        return all(word in haystack for word in words)
 
 
 def sort_value(model: ModelView, key: SortKey) -> tuple[Any, str]:
@@ -58,7 +68,14 @@ def sort_value(model: ModelView, key: SortKey) -> tuple[Any, str]:
         return _timestamp(model.last_loaded), name
     if key is SortKey.STATUS:
         return _STATUS_ORDER.index(model.status), name
+    if key is SortKey.ENGINE:
+        return BACKEND_TITLES.get(model.backend, model.backend), name
     return name, name
+
+
+def ordered(models: Iterable[ModelView], filters: Filters) -> list[ModelView]:
+    """The models in the order that was chosen."""
+    return sorted(models, key=lambda model: sort_value(model, filters.sort), reverse=filters.descending)
 
 
 def count_line(shown: int, total: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 MIB = 1024**2
@@ -57,6 +58,28 @@ def elapsed(seconds: float) -> str:
     """Time that still runs: whole seconds, so that the text does not jitter."""
     whole = int(seconds)
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def uptime(seconds: float) -> str:
+    """How long something has run, as coarse as people need it, so that it need not be told every second."""
+    minutes = int(seconds) // 60
+    if minutes < 1:
+        return "under a minute"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Names between commas, the later ones only counted."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """A number with the word that fits it."""
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def moment(at: datetime | None, now: datetime) -> str:

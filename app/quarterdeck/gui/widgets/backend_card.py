@@ -1,18 +1,23 @@
-"""The card of one backend: state, facts, command line, last error and what can be done."""
+"""The card of one backend: state, owner, facts, the models it holds, command line, last error and what can be done."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal, Slot
-from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from time import monotonic
+
+from PySide6.QtCore import QSize, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QGuiApplication, QHideEvent
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from quarterdeck.gui import theme
-from quarterdeck.gui.presenters.backends import RESTART, START, STOP, BackendCard
+from quarterdeck.gui.presenters.backends import ACTIONS, BackendCard
+from quarterdeck.gui.presenters.text import elapsed
 from quarterdeck.gui.widgets.badge import StatusBadge
+from quarterdeck.gui.widgets.elided import ElidedLabel
+from quarterdeck.gui.widgets.instance_table import InstanceTable
 
 ICON = QSize(16, 16)
 FACT_COLUMNS = 3
-WIDEST_FACT = "Running since"
+WIDEST_FACT = "Address"
 
 
 class BackendCardWidget(QFrame):
@@ -26,17 +31,26 @@ class BackendCardWidget(QFrame):
         super().__init__(parent)
         self.setProperty("card", True)
         self._card: BackendCard | None = None
+        self._doing = ""
+        self._began = 0.0
         self._title = QLabel()
         self._title.setProperty("role", "heading")
         self._badge = StatusBadge()
+        self._owner = ElidedLabel()
+        self._owner.setProperty("role", "muted")
         self._models = _plain_label("muted")
-        self._foreign = _plain_label("muted")
+        self._detail = _plain_label("muted")
         self._error = _plain_label("error")
+        self.instances = InstanceTable()
+        self.instances.copied.connect(self.copied)
+        self.instances.hide()
         self._facts = QGridLayout()
         self._facts.setHorizontalSpacing(8)
         for column in range(FACT_COLUMNS):
             self._facts.setColumnStretch(2 * column + 1, 1)
         self._shown_facts: tuple[tuple[str, str], ...] = ()
+        self._clock = QTimer(self, interval=1000)
+        self._clock.timeout.connect(self._tick)
         self._build_command()
         self._build_buttons()
         self._lay_out()
@@ -44,71 +58,86 @@ class BackendCardWidget(QFrame):
         self._set_icons()
 
     def _build_command(self) -> None:
-        self._command = QLineEdit(readOnly=True)
-        self._command.setAccessibleName("Command line")
-        self._command.setToolTip("The exact command this backend was started with")
+        self._command = ElidedLabel()
+        self._command.setProperty("role", "mono")
         self._copy = QPushButton("Copy")
+        self._copy.setIconSize(ICON)
         self._copy.setAccessibleName("Copy the command line")
-        self._copy.setToolTip("Copy the command line")
         self._copy.clicked.connect(self._on_copy)
         self._command_row = QWidget()
         line = QHBoxLayout(self._command_row)
-        line.setContentsMargins(0, 4, 0, 0)
+        line.setContentsMargins(0, 2, 0, 0)
         line.addWidget(self._command, 1)
         line.addWidget(self._copy)
 
     def _build_buttons(self) -> None:
         self.buttons: dict[str, QPushButton] = {}
-        for action in (START, RESTART, STOP):
+        for action in ACTIONS.values():
             button = QPushButton(action.verb)
             button.setProperty("action", action.name)
             button.setIconSize(ICON)
             button.clicked.connect(self._on_action)
             self.buttons[action.name] = button
-        self.logs = QPushButton("Logs")
+        self.logs = QPushButton("Show log")
         self.logs.setIconSize(ICON)
         self.logs.clicked.connect(self._on_logs)
+        self._progress_line = QLabel()
+        self._progress_line.setProperty("role", "muted")
+        self._bar = QProgressBar(textVisible=False)
+        self._bar.setRange(0, 0)
 
     def _lay_out(self) -> None:
         header = QHBoxLayout()
         header.setSpacing(10)
         header.addWidget(self._title)
         header.addWidget(self._badge)
-        header.addStretch()
-        for button in (*self.buttons.values(), self.logs):
+        header.addWidget(self._owner, 1)
+        buttons = [button for name, button in self.buttons.items() if name != "remove"]
+        for button in (*buttons, self.logs, self.buttons["remove"]):
             header.addWidget(button)
         column = QVBoxLayout(self)
         column.setContentsMargins(16, 12, 16, 14)
         column.setSpacing(6)
         column.addLayout(header)
-        for label in (self._models, self._foreign, self._error):
-            column.addWidget(label)
+        for part in (self._progress_line, self._bar, self._models, self._detail, self._error):
+            column.addWidget(part)
         column.addLayout(self._facts)
+        column.addWidget(self.instances)
         column.addWidget(self._command_row)
 
-    def show_card(self, card: BackendCard, *, busy: bool, failure: str) -> None:
-        """`busy` while an action waits for the core's answer, `failure` is why the last one did not work."""
-        self._card = card
-        self.setAccessibleName(f"{card.title}, {card.badge.word}, {card.models}")
-        self._title.setText(card.title)
-        self._badge.show_badge(card.badge)
-        self._models.setText(card.models)
-        self._foreign.setText(card.foreign)
-        self._foreign.setVisible(bool(card.foreign))
-        self._error.setText(failure or card.error)
-        self._error.setVisible(bool(failure or card.error))
-        if self._command.text() != card.command:
-            self._command.setText(card.command)
-            self._command.setCursorPosition(0)
-        self._command_row.setVisible(bool(card.command))
-        offered = {action.name for action in card.actions}
+    def show_card(self, card: BackendCard, *, doing: str, failure: str, offline: bool) -> None:
+        """`doing` is the action that waits for the core's answer, `failure` is why the last one did not work."""
+        before, self._card = self._card, card
+        self._show_doing(card, doing)
+        error = failure or card.error
+        if error != self._error.text():
+            self._error.setText(error)
+        self._error.setVisible(bool(error))
         for name, button in self.buttons.items():
-            button.setVisible(name in offered)
-            button.setEnabled(not busy)
-            button.setToolTip("Waiting for the backend…" if busy else "")
-            button.setAccessibleName(f"{button.text()} {card.title}")
+            button.setVisible(any(action.name == name for action in card.actions))
+            button.setEnabled(not doing and not offline)
+            button.setToolTip("Waiting for the backend…" if doing else "")
+        if card == before:
+            return
+        self.setAccessibleName(", ".join(part for part in (card.title, card.badge.word, card.owner) if part))
+        self.setAccessibleDescription(card.models)
+        self._title.setText(card.title)
+        self._badge.show_badge(card.badge, card.detail or card.badge.meaning)
+        self._owner.setText(card.owner)
+        self._owner.setToolTip(card.owner_tip)
+        self._models.setToolTip(card.models_tip)
+        for label, words in ((self._models, card.models), (self._detail, card.detail)):
+            label.setText(words)
+            label.setVisible(bool(words))
+        self._command.setText(card.command)
+        self._command.setToolTip(card.command)
+        self._copy.setToolTip(f"Copy the exact command line:\n{card.command}")
+        self._command_row.setVisible(bool(card.command))
+        for button in self.buttons.values():
+            button.setAccessibleName(f"{button.text().rstrip('…')} {card.title}")
         self.logs.setAccessibleName(f"Show the log of {card.title}")
         self._show_facts(card.facts)
+        self.instances.show_lines(card.instances)
 
     def fact(self, name: str) -> str:
         """The text shown for a fact; empty when it is not shown."""
@@ -118,12 +147,34 @@ class BackendCardWidget(QFrame):
     def error_text(self) -> str:
         return self._error.text()
 
+    @property
+    def doing_text(self) -> str:
+        """What is being done to it just now; empty when nothing is."""
+        return self._progress_line.text() if self._doing else ""
+
+    def _show_doing(self, card: BackendCard, doing: str) -> None:
+        if doing != self._doing:
+            self._doing, self._began = doing, monotonic()
+        for part in (self._progress_line, self._bar):
+            part.setVisible(bool(doing))
+        self._bar.setAccessibleName(f"Progress of {card.title}")
+        if doing:
+            self._tick()
+            self._clock.start()
+        else:
+            self._clock.stop()
+
+    @Slot()
+    def _tick(self) -> None:
+        self._progress_line.setText(f"{ACTIONS[self._doing].doing} · {elapsed(monotonic() - self._began)}")
+
     def _show_facts(self, facts: tuple[tuple[str, str], ...]) -> None:
         if facts == self._shown_facts:
             return
         self._shown_facts = facts
         while (item := self._facts.takeAt(0)) is not None:
             if (old := item.widget()) is not None:
+                old.hide()
                 old.deleteLater()
         for index, (name, value) in enumerate(facts):
             row, column = divmod(index, FACT_COLUMNS)
@@ -131,8 +182,9 @@ class BackendCardWidget(QFrame):
             label.setText(name)
             label.setWordWrap(False)
             label.setMinimumWidth(self.fontMetrics().horizontalAdvance(WIDEST_FACT) + 8)
-            shown = QLabel(value)
-            shown.setTextFormat(Qt.TextFormat.PlainText)
+            shown = ElidedLabel()
+            shown.setText(value)
+            shown.setToolTip(value)
             shown.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             self._facts.addWidget(label, row, 2 * column)
             self._facts.addWidget(shown, row, 2 * column + 1)
@@ -154,10 +206,14 @@ class BackendCardWidget(QFrame):
 
     @Slot()
     def _set_icons(self) -> None:
-        for action in (START, RESTART, STOP):
+        for action in ACTIONS.values():
             self.buttons[action.name].setIcon(theme.icon(action.icon))
         self.logs.setIcon(theme.icon("logs"))
         self._copy.setIcon(theme.icon("copy"))
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        self._clock.stop()
+        super().hideEvent(event)
 
 
 def _plain_label(role: str) -> QLabel:

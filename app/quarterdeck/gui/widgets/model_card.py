@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from time import monotonic
 
 from PySide6.QtCore import QEvent, QPoint, Qt, QTimer, Signal, Slot
@@ -19,13 +20,17 @@ from PySide6.QtWidgets import (
 )
 
 from quarterdeck.gui import theme
-from quarterdeck.gui.presenters.card import CardState, Verb
-from quarterdeck.gui.widgets.badge import StatusBadge
+from quarterdeck.gui.presenters.badges import Tone
+from quarterdeck.gui.presenters.card import CardState, Shape, Verb, card_state
+from quarterdeck.gui.widgets.badge import StatusBadge, shade
 from quarterdeck.gui.widgets.elided import ElidedLabel, LinkLine, NameButton
+from quarterdeck.schemas.models import ModelView
 
 STEPS = 1000
 _MENU = (
     ("details", "Details"),
+    ("options", "Load with options…"),
+    ("unload", "Unload"),
     ("copy", "Copy API name"),
     ("show", "Show file"),
     ("remove", "Remove…"),
@@ -58,6 +63,32 @@ class ModelCard(QFrame):
         self._icons()
         self._apply(state)
 
+    @classmethod
+    def blank(cls, parent: QWidget) -> ModelCard:
+        """A card that is never shown, to measure with."""
+        model = ModelView(name="", backend="", served_name="", layer="", created_at=datetime.now(UTC))
+        card = cls(card_state(model), parent)
+        card.hide()
+        return card
+
+    def height_of(self, shape: Shape) -> int:
+        """How high a card of this shape wants to be; changes what this card shows."""
+        parts: dict[QWidget, bool] = {
+            self.retest: shape.retest, self.remark: shape.remark, self.error: shape.error,
+            self.progress_line: shape.progress, self.bar: shape.progress,
+        }  # fmt: skip
+        for part, shown in parts.items():
+            part.setVisible(shown)
+        for part in (self, *self.findChildren(QWidget)):
+            part.ensurePolished()
+        self._column.invalidate()
+        return self.sizeHint().height()
+
+    def rest(self) -> None:
+        """Leave the board until another model needs a card."""
+        self.more.menu().close()
+        self.hide()
+
     @property
     def state(self) -> CardState:
         return self._state
@@ -66,7 +97,7 @@ class ModelCard(QFrame):
         """Show another state; a state equal to the present one costs nothing."""
         if state == self._state:
             return
-        if state.progress != self._state.progress:
+        if state.progress != self._state.progress or state.name != self._state.name:
             self._received = monotonic()
         self._state = state
         self._apply(state)
@@ -79,10 +110,10 @@ class ModelCard(QFrame):
 
     def tab_parts(self) -> tuple[QWidget, ...]:
         """The widgets that take the keyboard, in reading order."""
-        return (self, self.name, self.retest, self.error, self.more, self.button)
+        return (self, self.name, self.retest, self.remark, self.error, self.more, self.button)
 
     def _build(self) -> None:
-        column = QVBoxLayout(self)
+        column = self._column = QVBoxLayout(self)
         column.setContentsMargins(16, 12, 12, 12)
         column.setSpacing(6)
         self.name = NameButton()
@@ -94,12 +125,15 @@ class ModelCard(QFrame):
             label.setProperty("role", "muted")
         self.retest = LinkLine()
         self.retest.clicked.connect(self._load_again)
+        self.remark = LinkLine()
+        self.remark.clicked.connect(self._open)
         self.error = LinkLine()
         self.error.clicked.connect(self._open_history)
         column.addLayout(_row(self.name, self.badge))
         column.addWidget(self.facts)
         column.addWidget(self.backend)
         column.addWidget(self.retest)
+        column.addWidget(self.remark)
         column.addWidget(self.error)
         column.addStretch(1)
         self._build_progress(column)
@@ -115,15 +149,17 @@ class ModelCard(QFrame):
 
     def _build_bottom(self, column: QVBoxLayout) -> None:
         self.dot = QLabel()
-        self.word = QLabel()
+        self.word = ElidedLabel()
+        self.marks = (QLabel(), QLabel())
         self.more = QToolButton()
         self.more.setProperty("kind", "quiet")
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.more.setToolTip("More actions")
         menu = QMenu(self.more)
+        self._entries: dict[str, QAction] = {}
         for key, title in _MENU:
-            action = menu.addAction(title)
-            action.setData(key)
+            self._entries[key] = menu.addAction(title)
+            self._entries[key].setData(key)
         menu.triggered.connect(self._menu_chosen)
         self.more.setMenu(menu)
         self.button = QPushButton()
@@ -133,17 +169,21 @@ class ModelCard(QFrame):
         row.setContentsMargins(0, 4, 0, 0)
         row.setSpacing(6)
         row.addWidget(self.dot)
-        row.addWidget(self.word)
-        row.addStretch(1)
+        row.addWidget(self.word, 1)
+        for mark in self.marks:
+            row.addWidget(mark)
         row.addWidget(self.more)
         row.addWidget(self.button)
         column.addLayout(row)
 
     def _apply(self, state: CardState) -> None:
         self.setAccessibleName(state.accessible_name)
-        self.setAccessibleDescription(". ".join(part for part in (state.retest, state.error) if part))
+        remark = state.remark.text if state.remark is not None else ""
+        meanings = [mark.meaning for mark in state.marks]
+        described = (state.also, state.retest, remark, state.error, *meanings)
+        self.setAccessibleDescription(". ".join(part.rstrip(".") for part in described if part))
         self.name.setText(state.name)
-        self.name.setToolTip(f"{state.name}\nShow details")
+        self.name.setToolTip("\n".join(part for part in (state.name, state.also, "Show details") if part))
         self.name.setAccessibleName(f"Details of {state.name}")
         self.facts.setText(state.facts)
         self.facts.setToolTip(state.facts)
@@ -151,7 +191,10 @@ class ModelCard(QFrame):
         self.badge.show_badge(state.badge, state.badge_tip)
         self.badge.setAccessibleName(f"{state.name}: {state.badge.word}")
         _show_link(self.retest, state.retest, state.retest_tip)
+        _show_link(self.remark, remark, f"{state.remark.tip}\nShow details" if state.remark is not None else "")
         _show_link(self.error, state.error, f"{state.error}\nShow the history")
+        for key, entry in self._entries.items():
+            entry.setVisible(key in state.menu)
         self._apply_button(state)
         self._apply_progress()
         self._icons()
@@ -171,7 +214,8 @@ class ModelCard(QFrame):
         self.button.setToolTip(state.primary.reason)
         self.button.setAccessibleName(f"{state.primary.label} {state.name}")
         self.more.setAccessibleName(f"More actions for {state.name}")
-        self.word.setText(state.state_word)
+        self.word.setText(" · ".join(part for part in (state.state_word, state.state_more) if part))
+        self.word.setToolTip(state.primary.reason)
 
     def _apply_progress(self) -> None:
         progress = self._state.progress
@@ -199,12 +243,21 @@ class ModelCard(QFrame):
     def _icons(self) -> None:
         colours = theme.tokens()
         self.more.setIcon(theme.icon("more", colours.muted))
-        for link, icon, shade in ((self.retest, "restart", colours.warn.fg), (self.error, "warn", colours.error.fg)):
-            link.setIcon(theme.icon(icon, shade))
-            link.set_colour(shade)
-        side = self.fontMetrics().height()
-        self.dot.setPixmap(theme.pixmap("loaded", colours.ok.fg, side, self.devicePixelRatioF()))
-        self.dot.setVisible(self._state.loaded)
+        remark = self._state.remark
+        tone, icon = (remark.tone, remark.icon) if remark is not None else (Tone.WARN, "warn")
+        links = ((self.retest, "restart", Tone.WARN), (self.remark, icon, tone), (self.error, "warn", Tone.ERROR))
+        for link, picture, shown in links:
+            link.setIcon(theme.icon(picture, shade(shown).fg))
+            link.set_colour(shade(shown).fg)
+        side, ratio = self.fontMetrics().height(), self.devicePixelRatioF()
+        asleep = self._state.state_word == "Sleeping"
+        self.dot.setPixmap(theme.pixmap("sleep" if asleep else "loaded", colours.ok.fg, side, ratio))
+        self.dot.setVisible(self._state.loaded or asleep)
+        for place, label in enumerate(self.marks):
+            label.setVisible(place < len(self._state.marks))
+            if place < len(self._state.marks):
+                label.setPixmap(theme.pixmap(self._state.marks[place].icon, colours.muted, side, ratio))
+                label.setToolTip(self._state.marks[place].meaning)
 
     @Slot()
     def _run_primary(self) -> None:

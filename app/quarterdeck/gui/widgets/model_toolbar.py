@@ -1,10 +1,10 @@
-"""The line above the cards: search, status filter, order, count and Add."""
+"""The line above the cards: search, status filter, order and count."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QIcon, QKeyEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QToolButton, QWidget
 
 from quarterdeck.gui import theme
 from quarterdeck.gui.presenters.badges import BADGES
@@ -34,7 +34,6 @@ class ModelToolbar(QWidget):
     """Emits `changed(Filters)`; order and direction are kept in `settings` where it is given."""
 
     changed = Signal(object)
-    add = Signal()
 
     def __init__(self, settings: QSettings | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -74,7 +73,7 @@ class ModelToolbar(QWidget):
         self.search = SearchField(placeholderText="Search models")
         self.search.setClearButtonEnabled(True)
         self.search.setAccessibleName("Search models")
-        self.search.setToolTip("Search by name, architecture, quantization or engine (Ctrl+F)")
+        self.search.setToolTip("Search by name, other names, architecture, quantization, group or engine (Ctrl+F)")
         self.search.setMinimumWidth(self.fontMetrics().averageCharWidth() * 22)
         self._search_icon = self.search.addAction(QIcon(), QLineEdit.ActionPosition.LeadingPosition)
         self.status = QComboBox()
@@ -93,9 +92,6 @@ class ModelToolbar(QWidget):
         self.direction.setProperty("kind", "quiet")
         self.count = QLabel()
         self.count.setProperty("role", "muted")
-        self.add_button = QPushButton("Add a model")
-        self.add_button.setToolTip("Add a model file (.gguf). You can also drop it on the window.")
-        self.add_button.clicked.connect(self.add)
         row = QHBoxLayout(self)
         row.setContentsMargins(2, 0, 12, 0)
         row.setSpacing(8)
@@ -103,7 +99,6 @@ class ModelToolbar(QWidget):
         for part in (self.status, self.sort, self.direction, self.count):
             row.addWidget(part)
         row.addStretch(1)
-        row.addWidget(self.add_button)
 
     def _restore(self) -> None:
         if self._settings is None:
@@ -129,7 +124,6 @@ class ModelToolbar(QWidget):
     def _icons(self) -> None:
         colours = theme.tokens()
         self._search_icon.setIcon(theme.icon("search", colours.muted))
-        self.add_button.setIcon(theme.icon("add"))
         falling = self.direction.isChecked()
         self.direction.setIcon(theme.icon("chevron-down" if falling else "chevron-up"))
         words = "Descending" if falling else "Ascending"
