@@ -134,7 +134,7 @@ class FakeBackend(Backend):
             raise EngineFailed(None, ["it does not wake up"])
 
     async def residents(self) -> list[Resident]:
-        ours = [Resident(name, self.base_url) for name in self.running]
+        ours = [Resident(name, self.instances[name].base_url) for name in self.running]
         return [*ours, *self.foreign]
 
     async def release(self, resident: Resident) -> bool:
