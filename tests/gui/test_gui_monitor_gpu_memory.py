@@ -328,6 +328,14 @@ def test_the_selection_stays_with_its_program(page: GpuPage) -> None:
     assert chosen is not None and chosen.pid == 2
 
 
+def test_when_the_chosen_program_ends_no_other_is_chosen_for_it(page: GpuPage) -> None:
+    arrive(page, sample(process(1), process(2), process(3)))
+    select(page, 1)
+    arrive(page, sample(process(1), process(3)))
+    assert page.processes.chosen() is None
+    assert not page.processes.stop_button.isEnabled()
+
+
 class TestStopping:
     @pytest.fixture
     def stopped(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:

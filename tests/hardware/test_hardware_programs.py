@@ -63,7 +63,8 @@ def test_a_very_long_command_line_is_cut() -> None:
     "title",
     [
         "vllm", "vllm.entrypoints.openai.api_server", "VLLM::EngineCore", "VLLM::Worker_TP0", "ollama", "llama-server",
-        "sglang.launch_server", "sglang::scheduler", "quarterdeck.backends.embedded_worker", "llama_cpp.server",
+        "sglang.launch_server", "sglang::scheduler", "ollama-lib", "quarterdeck.backends.embedded_worker",
+        "llama_cpp.server",
     ],
 )  # fmt: skip
 def test_engines(title: str) -> None:

@@ -21,7 +21,7 @@ dbus-broker-launch xdg-desktop-portal pipewire wireplumber dwm explorer csrss wi
 DESKTOP = frozenset(_DESKTOP_NAMES.split())
 _ENGINE = re.compile(
     r"(vllm|sglang|llama-server|llama-cli|llamafile|llama_cpp|ollama|ollama_llama_server|aphrodite|lmdeploy|koboldcpp|"
-    r"mistralrs|mistralrs-server|text-generation-(launcher|server)|localai|local-ai|quarterdeck\.backends)([.:]|$)"
+    r"mistralrs|mistralrs-server|text-generation-(launcher|server)|localai|local-ai|quarterdeck\.backends)([.:_-]|$)"
 )
 # Workers that an engine starts for itself; alone they are never meant to run.
 _PART = re.compile(r"(vllm|sglang|ray)::")
@@ -76,7 +76,7 @@ def is_engine(title: str) -> bool:
 
 def is_part(title: str, command: Sequence[str]) -> bool:
     """Whether a process is a worker that an engine started for itself."""
-    return bool(_PART.match(title.lower())) or (title == "ollama" and list(command[1:2]) == ["runner"])
+    return bool(_PART.match(title.lower())) or (title.lower().startswith("ollama") and list(command[1:2]) == ["runner"])
 
 
 def is_service(cgroup: str) -> bool:

@@ -67,7 +67,12 @@ class ProcessTable(QFrame):
 
     def show_sample(self, sample: HardwareSample, colours: words.Colours) -> None:
         """Bring the table to this sample; without a GPU there is nothing to list."""
+        before = self.chosen()
         self.rows.show(words.rows(sample, colours))
+        after = self.chosen()
+        if before is not None and (after is None or after.pid != before.pid):
+            # Qt goes on to the next row, but nobody has chosen that program.
+            self.table.forget_choice()
         count = self.rows.rowCount()
         self.table.setColumnHidden(GPU, len(sample.gpus) < 2)
         self.table.fit(count)
@@ -151,6 +156,9 @@ class _Table(QTableView):
         if event.key() == Qt.Key.Key_Delete:
             self.delete_pressed.emit()
         elif event.key() == Qt.Key.Key_Escape and self.selectionModel().hasSelection():
-            self.selectionModel().setCurrentIndex(QModelIndex(), QItemSelectionModel.SelectionFlag.Clear)
+            self.forget_choice()
         else:
             super().keyPressEvent(event)
+
+    def forget_choice(self) -> None:
+        self.selectionModel().setCurrentIndex(QModelIndex(), QItemSelectionModel.SelectionFlag.Clear)
