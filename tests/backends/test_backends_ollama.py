@@ -128,6 +128,14 @@ class TestLoading:
         assert error.value.code == "server_unreachable"
         assert NOBODY in error.value.sentence
 
+    async def test_an_address_that_is_none_is_told(self, bench: OllamaBench) -> None:
+        bench.settings = bench.settings.model_copy(update={"ollama_url": "not an address"})
+        assert "not an address" in (bench.backend.view([]).last_error or "")
+        assert await bench.backend.residents() == []
+        with pytest.raises(AppError) as error:
+            await bench.load()
+        assert error.value.code == "bad_address"
+
 
 class TestUnloading:
     async def test_it_waits_until_the_server_lists_it_no_more(self, bench: OllamaBench, server: FakeOllama) -> None:

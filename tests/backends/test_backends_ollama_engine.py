@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import ollama_bench as ollama_bench_module
 import psutil
 import pytest
 from ollama_bench import OllamaBench, ollama_bench, until
@@ -23,6 +26,22 @@ from quarterdeck.processes import is_alive
 from quarterdeck.schemas.backends import BackendState
 
 pytestmark = [pytest.mark.engine, needs(OLLAMA, "loading models with the real Ollama")]
+
+
+FIRST_RUN = """
+import asyncio, json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+from ollama_bench import OllamaBench
+
+async def main():
+    bench = OllamaBench(Path(sys.argv[1]), ollama_url=sys.argv[2], ollama_command=sys.argv[3])
+    await bench.backend.start()
+    print(json.dumps(bench.remembered[-1]), flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
 
 
 @pytest.fixture
@@ -173,6 +192,29 @@ async def test_a_later_run_takes_the_server_over_with_its_model(bench: OllamaBen
     await later.close()
     assert not is_alive(trace["pid"], trace["create_time"])
     assert (await asyncio.wait_for(first.exited, 20)).asked_for is False
+
+
+async def test_after_our_own_kill_9_the_server_lives_on_and_is_taken_over(store: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    support = str(Path(ollama_bench_module.__file__).parent)
+    first_run = subprocess.Popen(
+        [sys.executable, "-c", FIRST_RUN, str(store), url, str(OLLAMA), support], stdout=subprocess.PIPE, text=True
+    )
+    assert first_run.stdout is not None
+    trace = json.loads(await asyncio.to_thread(first_run.stdout.readline))
+    first_run.kill()
+    first_run.wait()
+    first_run.stdout.close()
+    # Each request makes it write to its log: one whose output nobody reads would die of it.
+    for _ in range(3):
+        await until_answers(url)
+    assert is_alive(trace["pid"], trace["create_time"])
+    async with ollama_bench(store, ollama_url=url) as bench:
+        assert await bench.backend.adopt(trace)
+        assert await bench.backend.found_models() == []
+        await until(lambda: "/api/tags" in bench.log_text())
+        assert bench.backend.view([]).pid == trace["pid"]
+    assert not is_alive(trace["pid"], trace["create_time"])
 
 
 async def test_what_a_dead_server_left_is_ended_by_the_next_run(bench: OllamaBench, store: Path) -> None:

@@ -171,6 +171,24 @@ class TestManagedServers:
             assert [found.name for found in await bench.backend.found_models()] == ["a", "b"]
             assert server.loaded == []
 
+    async def test_only_what_can_be_unloaded_is_part_of_the_budget(self, bench: Bench) -> None:
+        async with fake_openai(product="lm_studio") as studio, fake_openai() as plain:
+            bench.set(server_urls=[studio.url, plain.url])
+            await bench.backend.found_models()
+            assert bench.backend.gives_back("mine", f"{studio.url}/v1")
+            assert not bench.backend.gives_back("mine", plain.url)
+            bench.set(autostart_map='{"mine": {"command": ["serve"]}}')
+            assert bench.backend.gives_back("mine", plain.url)
+            assert not bench.backend.gives_back("other", None)
+
+    async def test_a_key_belongs_to_the_address_as_it_was_written(self, bench: Bench) -> None:
+        async with fake_openai() as server:
+            server.key = bench.keys[server.url] = "secret"
+            bench.set(loopback_alias="localhost")
+            instance = await bench.load(server.url)
+            assert instance.base_url == server.url.replace("127.0.0.1", "localhost")
+            assert instance.headers == {"Authorization": "Bearer secret"}
+
 
 class TestStartCommands:
     async def test_a_server_is_started_by_its_command_and_stopped(self, bench: Bench) -> None:

@@ -126,6 +126,13 @@ class Backend(ABC):
         """Whether only one model can be loaded here, even of those that may live together."""
         return False
 
+    def gives_back(self, name: str, url: str | None) -> bool:
+        """Whether the memory of the model (its server's address, where it has one) can be had back by unloading it.
+
+        What cannot be had back is no part of the budget: making room for it or with it would be in vain.
+        """
+        return self.uses_memory
+
     def check_config(self, load_config: Mapping[str, Any]) -> dict[str, Any]:
         """The config with canonical option names; raises ConfigError for an unknown option or a bad value."""
         return check(self.options, load_config, backend=self.title)

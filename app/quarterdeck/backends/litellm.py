@@ -58,6 +58,8 @@ class LiteLLMBackend(Backend):
         self._config_hash: str | None = None
         self._reloading = False
         self._instances: set[Instance] = set()
+        # Keys belong to addresses as they were written, before the loopback name was replaced.
+        self._written: dict[str, str] = {}
 
     async def load(self, target: Target, *, timeout: float, progress: Progress, started: Started) -> Instance:
         url, wanted = self._url(target.url), target.served_id or target.name
@@ -103,8 +105,8 @@ class LiteLLMBackend(Backend):
         return True
 
     async def found_models(self) -> list[FoundModel]:
-        url = self._url(None)
         try:
+            url = self._url(None)
             names = await self._names(url, LOOK_SECONDS)
         except AppError:
             return []
@@ -112,8 +114,9 @@ class LiteLLMBackend(Backend):
         return [_found(name, url, facts.get(name, {})) for name in names]
 
     def view(self, instances: Sequence[Instance]) -> BackendView:
-        url = self._url(None)
-        return describe(self, self._own, url, None, instances, may_start=self._may_start(url))
+        return describe(
+            self, self._own, instances, url=lambda: self._url(None), version=None, may_start=self._may_start
+        )
 
     async def start(self) -> None:
         await self._serving(self._url(None), START_SECONDS, lambda _stage, _fraction: None)
@@ -129,10 +132,16 @@ class LiteLLMBackend(Backend):
 
     def _url(self, url: str | None) -> str:
         settings = self._settings()
-        return addresses.aliased(addresses.base_url(url or settings.litellm_url), settings.loopback_alias)
+        written = addresses.base_url(url or settings.litellm_url)
+        reached = addresses.aliased(written, settings.loopback_alias)
+        self._written[reached] = written
+        return reached
+
+    def _key(self, url: str) -> str | None:
+        return self._key_for(self._written.get(url, url))
 
     def _headers(self, url: str) -> dict[str, str]:
-        return keys.headers(url, self._key_for(url) or os.environ.get(MASTER_KEY))
+        return keys.headers(url, self._key(url) or os.environ.get(MASTER_KEY))
 
     def _may_start(self, url: str) -> bool:
         settings = self._settings()
@@ -203,7 +212,7 @@ class LiteLLMBackend(Backend):
                 raise
 
     def _master_key(self, url: str) -> dict[str, str]:
-        key = self._key_for(url)
+        key = self._key(url)
         return {MASTER_KEY: key} if key else {}
 
     def _server_ended(self, report: ExitReport) -> None:

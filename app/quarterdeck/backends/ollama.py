@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,10 +50,20 @@ class OllamaBackend(Backend):
     options = OPTIONS
 
     def __init__(
-        self, log: LogBook, *, settings: Callable[[], Settings], output: Path, remember: Remember = forget
+        self,
+        log: LogBook,
+        *,
+        settings: Callable[[], Settings],
+        output: Path,
+        remember: Remember = forget,
+        urls: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """`output` is the file to which a server of ours writes; `remember` gets what `adopt` needs later."""
+        """`output` is the file to which a server of ours writes; `remember` gets what `adopt` needs later.
+
+        `urls` are servers that are known besides those of the settings.
+        """
         self.log = log
+        self._more_urls = urls
         self._settings = settings
         self._remote = Remote()
         self._own = OwnServer(log, output, patience=lambda: settings().stop_timeout, remember=remember)
@@ -135,8 +145,7 @@ class OllamaBackend(Backend):
         return None
 
     def view(self, instances: Sequence[Instance]) -> BackendView:
-        url = self._main()
-        return describe(self, self._own, url, self._version, instances, may_start=self._may_start(url))
+        return describe(self, self._own, instances, url=self._main, version=self._version, may_start=self._may_start)
 
     # -- the server
 
@@ -167,9 +176,9 @@ class OllamaBackend(Backend):
         return addresses.ollama_url(self._settings().ollama_url)
 
     def _urls(self) -> list[str]:
-        """All configured servers, each once; an address that is none was refused where it was entered."""
+        """All known servers, each once; an address that is none is told where it is used."""
         settings, urls = self._settings(), []
-        for text in (settings.ollama_url, *settings.ollama_urls):
+        for text in (settings.ollama_url, *settings.ollama_urls, *self._more_urls()):
             with contextlib.suppress(AppError):
                 urls.append(addresses.ollama_url(text))
         return list(dict.fromkeys(urls))

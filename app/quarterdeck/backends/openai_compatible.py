@@ -24,7 +24,7 @@ from quarterdeck.backends.probe import probe
 from quarterdeck.backends.remote import Remote, ServerRefused, ServerUnreachable
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.backends import BackendKind, BackendView
-from quarterdeck.schemas.discovery import FoundModel
+from quarterdeck.schemas.discovery import FoundModel, FoundServer
 from quarterdeck.settings import Settings
 
 __all__ = ["PRESETS", "OpenAICompatibleBackend"]
@@ -66,6 +66,16 @@ class OpenAICompatibleBackend(Backend):
         self._children = Children(log, stop_patience=lambda: settings().stop_timeout)
         self._starting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._managed: dict[Instance, ManagedServer] = {}
+        # Keys belong to addresses as they were written, before the loopback name was replaced.
+        self._written: dict[str, str] = {}
+        self._products: dict[str, str] = {}
+
+    def gives_back(self, name: str, url: str | None) -> bool:
+        with contextlib.suppress(AppError):
+            if name in autostart.commands(self._settings().autostart_map):
+                return True
+            return url is not None and self._products.get(self._parsed(url).base) in MANAGED
+        return False
 
     async def load(self, target: Target, *, timeout: float, progress: Progress, started: Started) -> Instance:
         command = autostart.commands(self._settings().autostart_map).get(target.name)
@@ -131,6 +141,7 @@ class OpenAICompatibleBackend(Backend):
     def _parsed(self, url: str) -> Address:
         read = addresses.parse(url)
         base = addresses.aliased(read.base, self._settings().loopback_alias)
+        self._written[base] = read.base
         return Address(base, read.api_path, read.query)
 
     def _bases(self) -> list[str]:
@@ -141,7 +152,15 @@ class OpenAICompatibleBackend(Backend):
         return list(dict.fromkeys(bases))
 
     def _headers(self, base: str) -> dict[str, str]:
-        return keys.headers(base, self._key_for(base))
+        return keys.headers(base, self._key(base))
+
+    def _key(self, base: str) -> str | None:
+        return self._key_for(self._written.get(base, base))
+
+    async def _probed(self, base: str) -> FoundServer:
+        found = await probe(self._remote.session, base, self._key(base))
+        self._products[base] = found.product
+        return found
 
     async def _working(self, written: Address) -> tuple[Address, list[str] | None]:
         """The address as it works, with or without /v1, and its models; None where it does not list them."""
@@ -228,7 +247,7 @@ class OpenAICompatibleBackend(Backend):
     async def _managed_server(self, base: str) -> ManagedServer | None:
         if not addresses.is_this_machine(base, self._settings().loopback_alias):
             return None
-        found = await probe(self._remote.session, base, self._key_for(base))
+        found = await self._probed(base)
         if found.product not in MANAGED:
             return None
         return ManagedServer(self._remote, found.product, base, self._headers(base))
@@ -241,7 +260,7 @@ class OpenAICompatibleBackend(Backend):
         return []
 
     async def _models_at(self, base: str) -> list[FoundModel]:
-        found = await probe(self._remote.session, base, self._key_for(base))
+        found = await self._probed(base)
         return found.models if found.kind is self.kind else []
 
 

@@ -170,7 +170,7 @@ class OwnServer:
 
     async def adopt(self, trace: Mapping[str, Any], ready: Ready) -> bool:
         """Take over the server that an earlier run remembered. One that does not answer is stopped; True if it does."""
-        left = _Trace(**trace)
+        left = _Trace(int(trace["pid"]), float(trace["create_time"]), str(trace["url"]), str(trace.get("command", "")))
         if is_alive(left.pid, left.create_time) and await _answers(ready):
             self.log.add([f"took over the server of an earlier run, process {left.pid}"], "info")
             self._keep(left, None)
