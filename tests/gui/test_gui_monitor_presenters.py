@@ -1,4 +1,4 @@
-"""Texts, units and ring arithmetic of the GPU, Backends and Logs pages."""
+"""Texts, units and ring arithmetic of the GPU and Logs pages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.gui.presenters import hardware as words
-from quarterdeck.gui.presenters.backends import backend_card, caution
 from quarterdeck.gui.presenters.hardware import Metric
 from quarterdeck.gui.presenters.history import HOST, History, decimate, value_at
 from quarterdeck.gui.presenters.logs import Intake, Level, LineFilter, clean, count_text, merged, shorten, to_row
-from quarterdeck.schemas.backends import BackendState, BackendView, LogLine, Owner, OwnerKind
+from quarterdeck.schemas.backends import LogLine
 from quarterdeck.schemas.hardware import GpuSample, HardwareSample, HostSample, NvmlState, NvmlStatus
 
 GIB = 1024**3
@@ -249,37 +248,3 @@ class TestLogLines:
     def test_counts(self) -> None:
         assert count_text(1, 1, filtered=False) == "1 line"
         assert count_text(12, 3400, filtered=True) == "12 of 3,400 lines match"
-
-
-class TestBackendCards:
-    @pytest.mark.parametrize(
-        ("state", "verbs"),
-        [
-            (BackendState.STOPPED, ["Start"]),
-            (BackendState.STARTING, ["Stop"]),
-            (BackendState.RUNNING, ["Restart", "Stop"]),
-            (BackendState.STOPPING, []),
-            (BackendState.FAILED, ["Start"]),
-        ],
-    )
-    def test_only_buttons_that_make_sense(self, state: BackendState, verbs: list[str]) -> None:
-        card = backend_card(BackendView(name="b", title="B", state=state), started=None, now=START)
-        assert [action.verb for action in card.actions] == verbs
-        assert card.badge.word.lower() == state.value
-
-    def test_a_backend_of_somebody_else_is_only_shown(self) -> None:
-        view = BackendView(
-            name="o", title="Ollama", state=BackendState.RUNNING, owner=Owner(kind=OwnerKind.SYSTEMD, name="systemd")
-        )
-        card = backend_card(view, started=None, now=START)
-        assert card.actions == ()
-        assert card.foreign == "Run by systemd. Start and stop it there."
-
-    def test_stopping_what_is_in_use_is_asked_first(self) -> None:
-        view = BackendView(name="b", title="llama.cpp", state=BackendState.RUNNING, models=["qwen3-8b"])
-        question = caution(view, "stop")
-        assert question is not None
-        assert question.title == "Stop llama.cpp?"
-        assert "qwen3-8b" in question.text
-        assert caution(view.model_copy(update={"models": []}), "stop") is None
-        assert caution(view, "start") is None
