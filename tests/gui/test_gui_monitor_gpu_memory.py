@@ -37,7 +37,7 @@ seconds = itertools.count(1)
 
 def process(pid: int = 4242, **fields: Any) -> GpuProcess:
     base: dict[str, Any] = {
-        "gpu": 0, "pid": pid, "name": "vllm", "command": "vllm serve qwen", "user": "paula", "age_s": 742.0,
+        "gpu": 0, "pid": pid, "name": "vllm", "command": "vllm serve qwen", "user": "user", "age_s": 742.0,
         "create_time": 1000.0, "memory_bytes": 5 * GIB,
     }  # fmt: skip
     return GpuProcess(**(base | fields))
@@ -127,7 +127,7 @@ class TestColours:
 class TestRows:
     def test_a_row(self) -> None:
         (row,) = words.rows(sample(process(model="qwen3-8b")), Colours(6))
-        assert row.cells == ("vllm", "4242", "0", "qwen3-8b", "paula", "12 min", "5.0 GiB")
+        assert row.cells == ("vllm", "4242", "0", "qwen3-8b", "user", "12 min", "5.0 GiB")
         assert row.tip == "vllm serve qwen"
 
     def test_what_is_not_known_is_said(self) -> None:

@@ -37,7 +37,7 @@ def test_any_process_has_a_name(name: str, command: list[str]) -> None:
     ("command", "shown"),
     [
         (["vllm", "serve", "--api-key", "sk-123", "--port", "8000"], "vllm serve --api-key … --port 8000"),
-        (["vllm", "--api-key=geheim"], "vllm --api-key=…"),
+        (["vllm", "--api-key=hidden"], "vllm --api-key=…"),
         (["x", "--hf-token", "--verbose"], "x --hf-token …"),
         (["x", "hf_abcdef"], "x …"),
         (["x", "--max-tokens", "5"], "x --max-tokens …"),
