@@ -18,6 +18,7 @@ TITLE = "llama-swap configuration"
 
 _MACRO = re.compile(r"\$\{([A-Za-z0-9_.-]+)\}")
 _MOST_MACROS = 1000
+_ENDLESS = 10**9
 _LONGEST_COMMAND = 100_000
 _TAKEN = frozenset({"cmd", "proxy", "aliases", "ttl", "useModelName", "macros", "name", "description"})
 _TAKEN_OUTSIDE = frozenset({"models", "groups", "macros", "globalTTL", "peers", "includeAliasesInList"})
@@ -124,7 +125,7 @@ class _Entry:
         if aliases and entry.values:
             entry.values["aliases"] = list(dict.fromkeys(each for each in aliases if each != self._name))
         ttl = self._ttl
-        if entry.values and isinstance(ttl, int | float) and not isinstance(ttl, bool) and ttl >= 0:
+        if entry.values and isinstance(ttl, int | float) and not isinstance(ttl, bool) and 0 <= ttl < _ENDLESS:
             entry.values["idle_timeout"] = float(ttl)
 
     def _expand(self, text: str) -> str:
