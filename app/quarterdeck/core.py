@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from urllib.parse import urlsplit
 
-from quarterdeck import core_folder
+from quarterdeck import core_engines, core_folder
 from quarterdeck.backends.base import Backend
-from quarterdeck.backends.embedded import EmbeddedBackend
 from quarterdeck.backends.logs import LogBook, LogFiles
-from quarterdeck.backends.process import stop_leftover
+from quarterdeck.backends.owners import Owners
 from quarterdeck.compatibility.journal import Journal, Recovered
 from quarterdeck.control import own_log
 from quarterdeck.control.app import build_app
@@ -20,18 +20,26 @@ from quarterdeck.control.relay import Relay
 from quarterdeck.control.services import Services
 from quarterdeck.errors import AppError
 from quarterdeck.hardware.fingerprint import fingerprint
+from quarterdeck.hardware.memory import MemoryWatch
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.proxy.openai import OpenAIProxy
 from quarterdeck.proxy.requests import RequestLog
 from quarterdeck.registry.models import Registry
 from quarterdeck.scheduling.catalog import Catalog
+from quarterdeck.scheduling.discovery import Discovery
 from quarterdeck.scheduling.issues import Issues
+from quarterdeck.scheduling.landscape import Landscape
+from quarterdeck.scheduling.leftovers import Daemons, stop_engines
 from quarterdeck.scheduling.scheduler import Scheduler
+from quarterdeck.scheduling.servers import Servers
 from quarterdeck.scheduling.settling import Settling
+from quarterdeck.schemas.backends import BackendKind
+from quarterdeck.schemas.events import Topic
 from quarterdeck.schemas.system import IssueView
 from quarterdeck.settings import Folders, Loaded, Settings
 from quarterdeck.storage.database import Database, OpenReport
 from quarterdeck.storage.events import EventLog
+from quarterdeck.storage.secrets import Secrets
 from quarterdeck.tasks import spawn
 
 OWN_LOG = "quarterdeck"
@@ -88,14 +96,19 @@ class Core:
         self._issues = Issues(events)
         self._own_log(settings)
         self._tell(report)
-        registry, journal = Registry(database), Journal(database)
+        self._database, self._daemons = database, Daemons(database)
+        self._journal = Journal(database)
+        await self._open_servers(database)
         self._backends = self._make_backends()
-        await self._start_sampler(settings, registry, journal)
-        await self._recover(journal)
-        await registry.seed_starter()
-        await self._start_scheduling(registry, journal)
+        self._registry = self._make_registry(database)
+        await self._start_sampler(settings)
+        await self._recover()
+        await self._registry.seed_starter()
+        await self._start_scheduling()
         await self._listen(public=public, strict_port=strict_port)
         self._stack.callback(events.close)
+        if public and settings.discover_at_start:
+            self._look_around()
 
     def _own_log(self, settings: Settings) -> None:
         files = LogFiles(self.folders.logs)
@@ -105,27 +118,69 @@ class Core:
         call = asyncio.get_running_loop().call_soon_threadsafe
         self._stack.callback(own_log.keep_in(self.logs[OWN_LOG], call, settings.log_level))
 
-    def _make_backends(self) -> dict[str, Backend]:
-        log = LogBook("embedded", self._files, self._relay.lines)
-        self.logs["embedded"] = log
-        return {"embedded": EmbeddedBackend(log, stop_patience=lambda: self.preferences.current.stop_timeout)}
+    def _log_for(self, source: str) -> LogBook:
+        return self.logs.setdefault(source, LogBook(source, self._files, self._relay.lines))
 
-    async def _recover(self, journal: Journal) -> None:
-        """Stop engines that an earlier run left, and settle what it left in `testing`."""
-        patience = self.preferences.current.stop_timeout
-        for trace in await journal.engine_traces():
-            if trace.create_time is not None and await stop_leftover(trace.pid, trace.create_time, patience):
-                _log.warning("stopped the engine of %s that an earlier run had left", trace.model_name)
-        self.recovered = await journal.recover()
+    def _make_backends(self) -> dict[str, Backend]:
+        return core_engines.make_backends(
+            core_engines.Surroundings(
+                settings=self._settings,
+                folders=self.folders,
+                log=self._log_for,
+                daemons=self._daemons,
+                key_for=self._servers.key_for,
+                urls=lambda kind: [found.url for found in self._servers.found() if found.kind is kind],
+            )
+        )
+
+    def _make_registry(self, database: Database) -> Registry:
+        return Registry(
+            database,
+            include_non_installed=lambda: self._settings().include_non_installed,
+            usual_url=self._usual_url,
+            engines=lambda: {name: backend.options for name, backend in self._backends.items()},
+        )
+
+    def _usual_url(self, backend: str) -> str | None:
+        """The address of an engine that has one server of its own."""
+        settings = self._settings()
+        usual: dict[str, str] = {BackendKind.OLLAMA: settings.ollama_url, BackendKind.LITELLM: settings.litellm_url}
+        return usual.get(backend)
+
+    def _own_ports(self) -> set[int]:
+        listening = (url for url in (self.control_url, self.public_url) if url)
+        return self._landscape.own_ports() | {port for url in listening if (port := urlsplit(url).port)}
+
+    def _own_pids(self) -> set[int]:
+        return self._landscape.own_pids()
+
+    async def _open_servers(self, database: Database) -> None:
+        secrets = Secrets(self.folders)
+        await asyncio.to_thread(secrets.open)
+        self._servers = Servers(
+            database,
+            secrets,
+            settings=self._settings,
+            owners=Owners(own_pids=self._own_pids),
+            own_ports=self._own_ports,
+            watched=lambda: self._events.watched(Topic.BACKEND),
+            on_change=lambda name, _view: self._landscape.publish(name),
+        )
+
+    async def _recover(self) -> None:
+        """Stop engines that an earlier run left, take over its servers, and settle what it left in `testing`."""
+        patience = self._settings().stop_timeout
+        await stop_engines(self._journal, patience)
+        await core_engines.adopt(self._backends, self._daemons, patience)
+        self.recovered = await self._journal.recover()
         for each in self.recovered:
             _log.warning("%s was being tested when Quarterdeck ended; it is now %s", each.model_name, each.status)
 
-    async def _start_sampler(self, settings: Settings, registry: Registry, journal: Journal) -> None:
+    async def _start_sampler(self, settings: Settings) -> None:
         self._sampler = sampler = Sampler(nvml_enabled=settings.nvml, interval=settings.sample_interval)
         self._relay.watch_hardware(sampler)
         sampler.start()
         self._stack.callback(sampler.stop)
-        self._registry, self._journal = registry, journal
         await self._hardware()
 
     async def _hardware(self) -> str:
@@ -135,8 +190,8 @@ class Core:
         self._registry.hardware = self._journal.hardware = known
         return known
 
-    async def _start_scheduling(self, registry: Registry, journal: Journal) -> None:
-        catalog = Catalog(registry, journal, self._events)
+    async def _start_scheduling(self) -> None:
+        catalog = Catalog(self._registry, self._journal, self._events)
         await catalog.open()
         settling = Settling(catalog, self._events, self._issues)
         self._stack.push_async_callback(settling.close)
@@ -145,11 +200,16 @@ class Core:
             self._backends,
             settling,
             self._events,
-            settings=lambda: self.preferences.current,
+            settings=self._settings,
             hardware=self._hardware,
-            on_backend=lambda backend: self._relay.backend(scheduler.backend_view(backend.name)),
+            on_backend=lambda backend: self._landscape.publish(backend.name),
+            memory=MemoryWatch(self._sampler),
         )
+        self._landscape = Landscape(scheduler, self._servers, self._relay.backend)
+        self._discovery = Discovery(self._servers, self._backends, catalog, settings=self._settings)
         await scheduler.open()
+        await self._servers.open()
+        self._stack.push_async_callback(self._servers.close)
         requests = RequestLog(self._relay.request)
         self._proxy = OpenAIProxy(scheduler, requests, keep_alive=lambda: self.preferences.current.keep_alive_delay)
         await self._proxy.open()
@@ -161,6 +221,10 @@ class Core:
         self.control_url = f"http://127.0.0.1:{private.getsockname()[1]}"
         services = Services(
             scheduler=self._scheduler,
+            servers=self._servers,
+            landscape=self._landscape,
+            discovery=self._discovery,
+            estimator=None,  # type: ignore[arg-type]
             events=self._events,
             sampler=self._sampler,
             requests=self._requests,
@@ -205,6 +269,14 @@ class Core:
             await listener.stop()
         for stopping in self._retired:
             await stopping
+
+    def _settings(self) -> Settings:
+        return self.preferences.current
+
+    def _look_around(self) -> None:
+        """Find servers and models in the background; closing does not wait for it."""
+        looking = spawn(self._discovery.scan(), name="look around")
+        self._stack.callback(looking.cancel)
 
     async def _apply(self, new: Settings, changed: set[str]) -> None:
         """Make changed settings true that need no restart. Raises AppError if that is not possible."""

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from quarterdeck import __version__
-from quarterdeck.control import backends, errors, models, openapi, orchestrate, system
+from quarterdeck.control import backends, errors, looking, models, openapi, orchestrate, servers, system
 from quarterdeck.control.security import Guard
 from quarterdeck.control.services import Services
 
@@ -22,7 +22,7 @@ def build_app(services: Services, *, token: str, proxy_routes: Sequence[Route]) 
     """The ASGI application that both listeners serve."""
     app = FastAPI(title="Quarterdeck", version=__version__, docs_url=None, redoc_url=None)
     errors.install(app)
-    for room in (models, orchestrate, system, backends):
+    for room in (models, orchestrate, system, backends, servers, looking):
         app.include_router(room.router(services))
     others = [*_health(services), *proxy_routes]
     app.router.routes.extend(others)

@@ -7,44 +7,35 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from quarterdeck.control.services import Services
-from quarterdeck.errors import AppError
 from quarterdeck.schemas.backends import BackendView, LogLine
 
 
 def router(services: Services) -> APIRouter:
-    """Routes of the backends."""
+    """Routes of the backends. Names may contain slashes."""
     routes = APIRouter(prefix="/api/backends", tags=["backends"])
-    scheduler = services.scheduler
+    landscape = services.landscape
 
     @routes.get("")
     async def list_backends() -> list[BackendView]:
-        return backend_views(services)
+        return landscape.views()
 
-    @routes.post("/{name}/restart")
+    @routes.post("/{name:path}/restart")
     async def restart(name: str) -> BackendView:
-        await scheduler.restart(name)
-        return scheduler.backend_view(name)
+        return await landscape.act(name, "restart")
 
-    @routes.post("/{name}/stop")
+    @routes.post("/{name:path}/stop")
     async def stop(name: str) -> BackendView:
-        await scheduler.stop(name)
-        return scheduler.backend_view(name)
+        return await landscape.act(name, "stop")
 
-    @routes.post("/{name}/start")
+    @routes.post("/{name:path}/start")
     async def start(name: str) -> BackendView:
-        await scheduler.start(name)
-        return scheduler.backend_view(name)
+        return await landscape.act(name, "start")
 
-    @routes.get("/{name}/logs")
+    @routes.get("/{name:path}/logs")
     async def logs(name: str, tail: Annotated[int, Query(ge=0, le=100_000)] = 1000) -> list[LogLine]:
-        if name not in services.logs:
-            raise AppError(
-                "unknown_backend", f"There is no log named “{name}”.", f"Known: {', '.join(services.logs)}.", status=404
-            )
-        return services.logs[name].tail(tail)
+        """The newest lines of an engine, of a server as its owner keeps them, or our own (`quarterdeck`)."""
+        if name in services.logs and not landscape.is_kept_elsewhere(name):
+            return services.logs[name].tail(tail)
+        return await services.servers.logs(landscape.view(name).name, tail)
 
     return routes
-
-
-def backend_views(services: Services) -> list[BackendView]:
-    return [services.scheduler.backend_view(name) for name in services.scheduler.backends]

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from quarterdeck.control.load_configs import check_load_config
 from quarterdeck.control.services import Services
+from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.models import AttemptView, ConfigPatch, ModelCreate, ModelView
 
 
@@ -21,18 +22,36 @@ def router(services: Services) -> APIRouter:
     @routes.post("", status_code=201)
     async def add_model(new: ModelCreate) -> ModelView:
         if new.load_config is not None:
-            check_load_config(services, new.backend or "embedded", new.load_config)
+            check_load_config(services, new.backend or usual_backend(new), new.load_config)
         return await catalog.add(new)
 
     @routes.get("/{name:path}/attempts")
     async def list_attempts(name: str) -> list[AttemptView]:
         return await catalog.journal.attempts(catalog.get(name).name)
 
+    @routes.post("/{name:path}/lock")
+    async def lock_model(name: str) -> ModelView:
+        await catalog.registry.lock(catalog.get(name).name)
+        return await catalog.refresh(catalog.get(name).name)
+
+    @routes.post("/{name:path}/unlock")
+    async def unlock_model(name: str) -> ModelView:
+        await catalog.registry.unlock(catalog.get(name).name)
+        return await catalog.refresh(catalog.get(name).name)
+
+    @routes.post("/{name:path}/verify")
+    async def verify_model(name: str) -> ModelView:
+        """Compare the model's files with those it is held to; reads all of them."""
+        await catalog.registry.verify(catalog.get(name).name)
+        return await catalog.refresh(catalog.get(name).name)
+
     @routes.patch("/{name:path}/config")
     async def patch_config(name: str, patch: ConfigPatch) -> ModelView:
         if patch.load_config is not None:
             check_load_config(services, catalog.get(name).backend, patch.load_config)
-        return await catalog.patch(name, patch)
+        view = await catalog.patch(name, patch)
+        services.scheduler.update()
+        return view
 
     @routes.get("/{name:path}")
     async def get_model(name: str) -> ModelView:
@@ -44,3 +63,8 @@ def router(services: Services) -> APIRouter:
         return Response(status_code=204)
 
     return routes
+
+
+def usual_backend(new: ModelCreate) -> str:
+    """The engine that a model gets when none is named, as far as that can be told without opening its files."""
+    return BackendKind.EMBEDDED if new.url is None else BackendKind.OPENAI_COMPATIBLE

@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from quarterdeck import __version__
-from quarterdeck.control.backends import backend_views
 from quarterdeck.control.services import Services
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.disconnect import until_disconnect
@@ -81,7 +80,7 @@ def system_status(services: Services, sample: HardwareSample) -> SystemStatus:
         hardware=sample,
         loaded_models=[view.name for view in loaded],
         queue=services.scheduler.queue,
-        backends=backend_views(services),
+        backends=services.landscape.views(),
         issues=services.issues.all(),
         public_url=services.public_url(),
         control_url=services.control_url,

@@ -1,0 +1,96 @@
+"""All backends as people see them: engines with the models they hold, and servers, each shown once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from quarterdeck.errors import AppError
+from quarterdeck.scheduling.scheduler import Scheduler
+from quarterdeck.scheduling.servers import Servers
+from quarterdeck.schemas.backends import BackendState, BackendView, OwnerKind
+
+_RESTING = (BackendState.STOPPED, BackendState.UNKNOWN)
+
+
+class Landscape:
+    """Joins what the scheduler and the servers know. Core loop only.
+
+    An engine with one server of its own, such as Ollama, has the same name in both and is shown as one.
+    """
+
+    def __init__(self, scheduler: Scheduler, servers: Servers, tell: Callable[[BackendView], None]) -> None:
+        """`tell` publishes a view that changed."""
+        self._scheduler = scheduler
+        self._servers = servers
+        self._tell = tell
+
+    def publish(self, name: str) -> None:
+        """Tell what has become of a backend; one that is gone is told by its absence."""
+        view = next((view for view in self.views() if view.name == name), None)
+        if view is not None:
+            self._tell(view)
+
+    def own_ports(self) -> set[int]:
+        """Loopback ports on which engines of ours answer."""
+        records = [each.instance.record for each in self._scheduler.loaded.values()]
+        return {record.port for record in records if record is not None}
+
+    def own_pids(self) -> set[int]:
+        """Processes of ours that run engines."""
+        records = [each.instance.record for each in self._scheduler.loaded.values()]
+        return {record.pid for record in records if record is not None}
+
+    def views(self) -> list[BackendView]:
+        servers = {view.name: view for view in self._servers.views()}
+        engines = [_joined(view, servers.pop(view.name, None)) for view in self._scheduler.backend_views()]
+        return [*engines, *servers.values()]
+
+    def view(self, name: str) -> BackendView:
+        """Raises AppError `unknown_backend` (404)."""
+        views = self.views()
+        for view in views:
+            if view.name == name:
+                return view
+        raise AppError(
+            "unknown_backend",
+            f"There is no backend named “{name}”.",
+            f"Known: {', '.join(view.name for view in views)}.",
+            status=404,
+        )
+
+    async def act(self, name: str, action: str) -> BackendView:
+        """`start`, `stop` or `restart`; whoever owns the server does it."""
+        if self.is_kept_elsewhere(name):
+            await self._servers.act(name, action)
+        elif action == "start":
+            await self._scheduler.start(name)
+        elif action == "stop":
+            await self._scheduler.stop(name)
+        else:
+            await self._scheduler.restart(name)
+        return self.view(name)
+
+    def is_kept_elsewhere(self, name: str) -> bool:
+        """Whether a server has an owner of its own, who acts and keeps its log, instead of an engine of ours."""
+        server = next((view for view in self._servers.views() if view.name == name), None)
+        if server is None:
+            return False
+        elsewhere = server.owner.kind in (OwnerKind.SYSTEMD, OwnerKind.DOCKER)
+        return elsewhere or name not in self._scheduler.backends
+
+
+def _joined(engine: BackendView, server: BackendView | None) -> BackendView:
+    if server is None or server.state is BackendState.STOPPED:
+        return engine
+    mine = server.owner.kind in (OwnerKind.QUARTERDECK, OwnerKind.OTHER)
+    return engine.model_copy(
+        update={
+            "state": server.state if engine.state in _RESTING else engine.state,
+            "detail": engine.detail or server.detail,
+            "owner": engine.owner if engine.owner.kind is OwnerKind.QUARTERDECK and engine.pid else server.owner,
+            "version": engine.version or server.version,
+            "address": engine.address or server.address,
+            "pid": engine.pid or server.pid,
+            "actions": engine.actions if mine else server.actions,
+        }
+    )

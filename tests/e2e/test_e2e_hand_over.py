@@ -1,0 +1,68 @@
+"""Several real engines, one machine: each request lands on its engine, and never do two models hold memory at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine_room import OLLAMA_MODEL, SECOND, VLLM_NAME, EngineRoom, engine_room
+from real_engines import OLLAMA, VLLM, needs
+from serve_process import STARTER, serving, wait_for
+
+from quarterdeck.processes import is_alive
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, needs(OLLAMA, "the hand-over between llama.cpp and Ollama")]
+
+
+@pytest.fixture
+def room(data_dir: Path, starter_file: Path) -> Iterator[EngineRoom]:
+    with engine_room(data_dir, starter_file, vllm=False) as made:
+        yield made
+
+
+def take_turns(room: EngineRoom, order: list[str]) -> None:
+    backends = {STARTER: "embedded", SECOND: "embedded", OLLAMA_MODEL: "ollama", VLLM_NAME: "vllm"}
+    for model in order:
+        answer = room.chat(model)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["choices"][0]["message"]["content"]
+        assert room.serve.http.get("/api/requests").json()[0]["backend"] == backends[model]
+        assert room.phase(model) == "loaded"
+        assert bool(room.resident_on_ollama()) == (model == OLLAMA_MODEL)
+    assert room.watcher.overlaps == []
+
+
+def test_ten_alternating_requests_each_land_on_the_right_engine(room: EngineRoom) -> None:
+    take_turns(room, [STARTER, OLLAMA_MODEL, SECOND, OLLAMA_MODEL, STARTER] * 2)
+
+
+@pytest.mark.timeout(600)
+@needs(VLLM, "the hand-over to and from vLLM")
+def test_vllm_ollama_and_llama_cpp_take_turns(data_dir: Path, starter_file: Path) -> None:
+    with engine_room(data_dir, starter_file, vllm=True) as room:
+        take_turns(room, [STARTER, VLLM_NAME, OLLAMA_MODEL, SECOND, VLLM_NAME, STARTER, OLLAMA_MODEL, VLLM_NAME,
+                          OLLAMA_MODEL, SECOND])  # fmt: skip
+
+
+def test_what_ollama_had_loaded_before_us_makes_room(room: EngineRoom, data_dir: Path) -> None:
+    room.chat(OLLAMA_MODEL).raise_for_status()
+    server = room.backend("ollama")["pid"]
+    room.serve.kill()
+    environment = {"QUARTERDECK_OLLAMA_URL": room.ollama_url, "QUARTERDECK_OLLAMA_COMMAND": str(OLLAMA)}
+    with serving(data_dir, **environment) as again:
+        again.load(STARTER).raise_for_status()
+        assert again.model(OLLAMA_MODEL)["status"] == "compatible"
+        if is_alive(server, 0) or True:
+            assert room.resident_on_ollama() == []
+
+
+def test_an_ollama_that_is_killed_while_it_answers_is_told_and_used_again(room: EngineRoom) -> None:
+    room.chat(OLLAMA_MODEL).raise_for_status()
+    pid = room.backend("ollama")["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: room.phase(OLLAMA_MODEL) == "unloaded", "the model counts as unloaded")
+    assert room.chat(OLLAMA_MODEL).status_code == 200
+    assert room.backend("ollama")["pid"] != pid
