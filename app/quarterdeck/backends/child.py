@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from quarterdeck.backends.base import Backend, EngineFailed, EngineRecord, ExitReport, Instance, Started, Target
+from quarterdeck.backends.listeners import listens, pids_by_port
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.backends.process import EngineProcess, guarded, resident_memory
 from quarterdeck.schemas.backends import BackendState, BackendView, InstanceView
@@ -197,6 +198,12 @@ def answers(path: str, port: int) -> Ready:
     return ready
 
 
+def _answered_by_another(process: EngineProcess, port: int) -> bool:
+    """Whether a program that took the port first answers in the engine's place."""
+    holder = pids_by_port().get(port)
+    return holder is not None and not listens(process.pid, process.create_time, port)
+
+
 async def _until_ready(process: EngineProcess, launch: Launch, load: _Load) -> None:
     """Raises EngineFailed when the process ends or `timeout` seconds are over."""
     deadline = time.monotonic() + load.timeout
@@ -204,7 +211,7 @@ async def _until_ready(process: EngineProcess, launch: Launch, load: _Load) -> N
         while True:
             if process.exited.done():
                 raise EngineFailed(process.exited.result(), process.output)
-            if await launch.ready(http):
+            if await launch.ready(http) and not await asyncio.to_thread(_answered_by_another, process, launch.port):
                 return
             if time.monotonic() > deadline:
                 raise EngineFailed(None, process.output, timed_out=load.timeout)

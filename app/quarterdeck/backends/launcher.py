@@ -1,9 +1,10 @@
 """Becomes an engine, after leaving a guard behind that ends the engine when Quarterdeck is gone.
 
 Run as a script, `python -I -S launcher.py PARENT PROGRAM ARGUMENT…`, with a pipe from Quarterdeck as standard input and
-in a process group of its own. The engine keeps the pid. The guard sleeps on the pipe, which closes when Quarterdeck
+as the leader of a process group. The engine keeps the pid. The guard sleeps on the pipe, which closes when Quarterdeck
 ends in whatever way, kill -9 included; then it ends the whole group: an engine's workers often outlive their leader and
-hold the GPU. Only the standard library's start-up modules are imported: this runs before every load.
+hold the GPU. Quarterdeck itself closes the pipe once the group is gone. Only modules that Python has loaded anyway are
+imported: this runs before every load.
 """
 
 import os
@@ -16,28 +17,37 @@ PATIENCE_SECONDS = 3.0
 CANNOT_START = 127
 
 
-def guard() -> None:
-    """Wait for the end of standard input, then end the process group that this process belongs to."""
-    # The group is asked to end by SIGTERM while Quarterdeck lives; the guard stays until the kill that follows.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+LOOK_SECONDS = 0.05
+
+
+def guard(group: int) -> None:
+    """Wait for the end of standard input, then end the process group."""
+    # A session of its own: what ends the group does not end the guard.
+    os.setsid()
     # Holding the engine's output open would hide from Quarterdeck that it has ended.
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
     while os.read(0, 4096):
         pass
-    os.killpg(0, signal.SIGTERM)
-    time.sleep(PATIENCE_SECONDS)
-    os.killpg(0, signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    try:
+        os.killpg(group, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+            os.killpg(group, 0)
+        os.killpg(group, signal.SIGKILL)
+    except OSError:
+        pass  # Nobody is left.
 
 
 def leave_guard() -> None:
     """Start the guard as nobody's child: an engine that waits for its own children must not meet a stranger."""
+    group = os.getpgrp()
     child = os.fork()
     if child == 0:
         if os.fork() == 0:
-            guard()
+            guard(group)
         os._exit(0)
     os.waitpid(child, 0)
 

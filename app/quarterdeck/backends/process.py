@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -23,6 +24,11 @@ from quarterdeck.tasks import spawn
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LAST_WORDS_SECONDS = 1.0
 _LINES_KEPT = 2000
+_REST_SECONDS = 2.0
+"""How long what an engine leaves behind when it ends gets to end by itself."""
+_REST_LOOK_SECONDS = 0.02
+_CLEANER = "multiprocessing.resource_tracker"
+"""Part of the command line of the helper that removes the shared memory of a Python program after its end."""
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
@@ -67,6 +73,11 @@ class EngineProcess:
         """The newest lines it has printed."""
         return self._output.lines
 
+    def output_since(self, number: int) -> tuple[list[str], int]:
+        """The lines after the first `number` it has printed, as far as they are kept, and how many there are now."""
+        new = self._output.count - number
+        return self._output.lines[-new:] if new else [], self._output.count
+
     async def stop(self, patience: float) -> ExitReport:
         """End the process group: ask, then kill after `patience` seconds. Returns when it is gone."""
         self._stopping = True
@@ -83,8 +94,7 @@ class EngineProcess:
 
     async def _watch(self) -> None:
         await self._output.ended.wait()
-        # Its own children, which may outlive it and hold its output open.
-        self._signal_group(_KILL)
+        await self._end_rest()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._output.closed.wait(), _LAST_WORDS_SECONDS)
         code = self._transport.get_returncode()
@@ -99,12 +109,26 @@ class EngineProcess:
             )
         )
 
-    def _signal_group(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+    async def _end_rest(self) -> None:
+        """End what it has started: that may outlive it, hold memory, and hold its output open.
+
+        Helpers that remove shared memory after all others are gone get the time for it.
+        """
+        if sys.platform == "win32" or not self._signal_group(signal.SIGTERM):
+            return
+        await asyncio.to_thread(_end_members, self.pid)
+        self._signal_group(_KILL)
+
+    def _signal_group(self, number: signal.Signals) -> bool:
+        """Whether there was anybody to hear it."""
+        try:
             if sys.platform == "win32":
                 os.kill(self.pid, number)
             else:
                 os.killpg(self.pid, number)
+        except OSError:
+            return False
+        return True
 
 
 class _Output(asyncio.SubprocessProtocol):
@@ -112,6 +136,7 @@ class _Output(asyncio.SubprocessProtocol):
 
     def __init__(self, log: LogBook) -> None:
         self.lines: list[str] = []
+        self.count = 0
         self.ended = asyncio.Event()
         self.closed = asyncio.Event()
         self._log = log
@@ -135,6 +160,7 @@ class _Output(asyncio.SubprocessProtocol):
 
     def _keep(self, texts: list[str]) -> None:
         self.lines.extend(line.text for line in self._log.add(texts))
+        self.count += len(texts)
         del self.lines[:-_LINES_KEPT]
 
 
@@ -181,6 +207,46 @@ def resident_memory(pid: int) -> int | None:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
         return None
+
+
+def _end_members(group: int) -> None:
+    """Wait until the members of a process group have ended, then kill all but those that clean up. Blocking."""
+    if _await_end(group):
+        return
+    for member in _members(group):
+        with contextlib.suppress(psutil.Error):
+            if not any(_CLEANER in word for word in member.cmdline()):
+                member.kill()
+    _await_end(group)
+
+
+def _await_end(group: int) -> bool:
+    """Wait at most _REST_SECONDS; True when nobody is left."""
+    deadline = time.monotonic() + _REST_SECONDS
+    while _members(group):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_REST_LOOK_SECONDS)
+    return True
+
+
+def _members(group: int) -> list[psutil.Process]:
+    """The living processes of a process group."""
+    found = []
+    for pid in psutil.pids():
+        try:
+            if os.getpgid(pid) == group:
+                found.append(psutil.Process(pid))
+        except (OSError, psutil.Error):
+            continue
+    return [process for process in found if _lives(process)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _create_time(pid: int) -> float:
