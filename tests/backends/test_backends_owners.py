@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -254,6 +256,7 @@ USER = f"/user.slice/user-{UID}.slice/user@{UID}.service"
         (f"{USER}/app.slice/ollama.service", Owner(kind=OwnerKind.SYSTEMD, name="ollama.service")),
         (f"{USER}/app.slice/app-vllm.slice/vllm@one.service", Owner(kind=OwnerKind.SYSTEMD, name="vllm@one.service")),
         (f"{USER}/app.slice/app-org.kde.konsole-99.scope", Owner(kind=OwnerKind.OTHER)),
+        (f"{USER}/app.slice/app-org.kde.konsole@8f3b1c.service", Owner(kind=OwnerKind.OTHER)),
         (f"{USER}/init.scope", Owner(kind=OwnerKind.OTHER)),
         (f"/user.slice/user-{UID + 1}.slice/user@{UID + 1}.service/app.slice/x.service", Owner(kind=OwnerKind.OTHER)),
         ("/system.slice/ollama.service", Owner(kind=OwnerKind.OTHER, name="ollama.service")),
@@ -288,6 +291,54 @@ async def test_a_container_is_found_by_the_control_group_of_its_process(
     found = await owners.find({8000: Listener(4242, 1.0, "python3")})
 
     assert found == {8000: CONTAINER}
+
+
+@pytest.mark.parametrize("case", ["service", "terminal", "our own unit"])
+async def test_a_unit_in_which_more_runs_than_the_server_is_left_alone(
+    owners: Owners, tmp_path: Path, case: str
+) -> None:
+    for pid in (4242, os.getpid() if case == "our own unit" else 1):
+        described = tmp_path / "proc" / str(pid)
+        described.mkdir(parents=True)
+        (described / "cgroup").write_text(f"0::{USER}/app.slice/tmux.service\n", encoding="ascii")
+
+    found = await owners.find({8000: Listener(4242, 1.0, "python3", interactive=case == "terminal")})
+
+    unit = Owner(kind=OwnerKind.SYSTEMD, name="tmux.service")
+    assert found == {8000: unit if case == "service" else Owner(kind=OwnerKind.OTHER)}
+
+
+def test_a_server_started_in_a_terminal_is_recognised() -> None:
+    serve = (
+        "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); s.accept()"
+    )
+    spawn = f"import pty, sys; pty.spawn([sys.executable, '-I', '-S', '-c', {serve!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", spawn], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            port = int(process.stdout.readline())
+            assert listeners.listeners([port])[port].interactive
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(shutil.which("systemctl") is None, reason="no systemd here: its real words are not tested")
+async def test_the_real_systemd_and_a_unit_that_is_none() -> None:
+    with pytest.raises(AppError) as caught:
+        await Owners().status(Owner(kind=OwnerKind.SYSTEMD, name="quarterdeck-has-no-such-unit.service"))
+
+    assert caught.value.code in ("no_systemd", "unknown_unit")
+
+
+async def test_a_unit_that_systemd_does_not_know(owners: Owners, fakes: FakeTools) -> None:
+    fakes.unit("litellm.service", LoadState="not-found")
+
+    with pytest.raises(AppError) as caught:
+        await owners.status(UNIT)
+
+    assert caught.value.code == "unknown_unit"
 
 
 async def test_a_container_is_found_by_its_published_port(owners: Owners, fakes: FakeTools) -> None:

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -16,13 +17,17 @@ _SECRET = re.compile(r"(?i)^(--?[\w-]*(?:api[-_]?key|token|password|secret))(?:=
 
 
 class Listener(NamedTuple):
-    """The process that listens on a port. Memory in bytes, `create_time` in seconds since the epoch."""
+    """The process that listens on a port. Memory in bytes, `create_time` in seconds since the epoch.
+
+    `interactive` means that somebody started it in a terminal.
+    """
 
     pid: int
     create_time: float
     name: str
     command: str | None = None
     memory_bytes: int | None = None
+    interactive: bool = False
 
 
 def pids_by_port() -> dict[int, int]:
@@ -111,6 +116,17 @@ def _describe(pid: int) -> Listener | None:
     except psutil.Error:
         return None
     try:
-        return Listener(pid, created, name, masked(process.cmdline()), int(process.memory_info().rss))
+        memory = int(process.memory_info().rss)
+        return Listener(pid, created, name, masked(process.cmdline()), memory, _has_terminal(pid))
     except (psutil.Error, OSError):
         return Listener(pid, created, name)
+
+
+def _has_terminal(pid: int) -> bool:
+    """Whether a terminal controls the process; only Linux is asked, where services are told from programs by it."""
+    try:
+        # psutil keeps the list of terminals that there were at its first look.
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(stat.rpartition(")")[2].split()[4]) != 0
+    except (OSError, ValueError, IndexError):
+        return False

@@ -20,6 +20,8 @@ from quarterdeck.schemas.backends import LogLine, Owner, OwnerKind
 
 ACTIONS = ("start", "stop", "restart")
 _DOCKER_SCOPE = re.compile(r"(?:^|/)(?:docker-)?([0-9a-f]{64})(?:\.scope)?(?:/|$)")
+# A program that the desktop has started, with everything that was started in it.
+_DESKTOP_APP = re.compile(r"app-.*@")
 _UNIT = re.compile(r"/([^/]+\.service)(?=/|$)")
 
 
@@ -116,7 +118,15 @@ class Owners:
             publisher = next((each for each in containers if port in each.ports), None)
             if publisher is not None:
                 return Owner(kind=OwnerKind.DOCKER, name=publisher.name)
-        return owner_by_control_group(path)
+        owner = owner_by_control_group(path)
+        if owner.kind is OwnerKind.SYSTEMD and (holder is None or holder.interactive or owner == self._our_own()):
+            # Typed into a terminal that a unit runs (tmux, an editor): stopping the unit would close all of that.
+            return Owner(kind=OwnerKind.OTHER)
+        return owner
+
+    def _our_own(self) -> Owner:
+        """The unit that Quarterdeck itself runs in."""
+        return owner_by_control_group(self._control_group(os.getpid()))
 
     def _is_own(self, pid: int) -> bool:
         own = self._own_pids()
@@ -143,7 +153,7 @@ def owner_by_control_group(path: str) -> Owner:
     if "/system.slice/" in path and not any(unit.startswith("user@") for unit in units):
         return Owner(kind=OwnerKind.OTHER, name=units[-1])
     mine = f"user@{os.getuid()}.service" if hasattr(os, "getuid") else ""
-    if mine in units and units[-1] != mine:
+    if mine in units and units[-1] != mine and not _DESKTOP_APP.match(units[-1]):
         return Owner(kind=OwnerKind.SYSTEMD, name=units[-1])
     return Owner(kind=OwnerKind.OTHER)
 
