@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import struct
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from quarterdeck.errors import AppError, ConfigError
 from quarterdeck.registry import models
 from quarterdeck.registry.models import Registry
 from quarterdeck.schemas.jsontext import config_hash
-from quarterdeck.schemas.models import ModelCreate, Retest, Status
+from quarterdeck.schemas.models import ConfigPatch, ModelCreate, Retest, Status
 from quarterdeck.storage.database import Database
 
 WriteModel = Callable[..., Path]
@@ -298,3 +301,112 @@ async def test_a_model_of_that_name_is_left_alone(registry: Registry, starter: P
     own = await registry.add(new("SmolLM2-135M-Instruct", path=str(write_model("own.gguf"))))
     assert await registry.seed_starter() is None
     assert await registry.list() == [own]
+
+
+async def test_every_backend_takes_models_of_a_server_without_reading_files(registry: Registry) -> None:
+    for backend in ("llama-server", "vllm", "ollama", "litellm", "openai-compatible"):
+        view = await registry.add(new(backend, url="http://127.0.0.1:1", backend=backend, served_name="same"))
+        assert (view.backend, view.url, view.path, view.served_name) == (backend, "http://127.0.0.1:1", None, "same")
+        assert view.installed
+
+
+async def test_a_backend_with_a_usual_address_needs_none(database: Database) -> None:
+    registry = Registry(database, usual_url={"ollama": "http://127.0.0.1:11434"}.get)
+    view = await registry.add(new("a", backend="ollama", served_name="llama3:8b"))
+    assert (view.url, view.served_name) == ("http://127.0.0.1:11434", "llama3:8b")
+    assert (await refused(registry, new("b", backend="litellm"))).code == "bad_source"
+
+
+def safetensors_folder(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    header = b'{"w":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}'
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    return folder
+
+
+async def test_files_decide_their_backend(registry: Registry, write_model: WriteModel, tmp_path: Path) -> None:
+    folder, file = safetensors_folder(tmp_path / "hf"), write_model()
+    view = await registry.add(new("a", path=str(folder)))
+    assert (view.backend, view.format, view.parameter_count) == ("vllm", "safetensors", 4)
+    assert (await registry.add(new("b", path=str(file)))).backend == "embedded"
+    assert (await registry.add(new("c", path=str(file), backend="llama-server"))).backend == "llama-server"
+    for backend in ("embedded", "llama-server"):
+        error = await refused(registry, new("d", path=str(folder), backend=backend))
+        assert "safetensors" in error.sentence
+    assert "GGUF" in (await refused(registry, new("d", path=str(file), backend="vllm"))).sentence
+    for backend in ("ollama", "litellm", "openai-compatible"):
+        assert (await refused(registry, new("d", path=str(file), backend=backend))).code == "bad_source"
+
+
+async def test_policies_are_a_persons_word(registry: Registry, write_model: WriteModel) -> None:
+    await registry.add(new(path=str(write_model())))
+    patch = ConfigPatch(
+        aliases=[" gpt-4o ", "GPT-4O", "tiny", ""], roles=["coder", "my own role"], group=" pair ", pinned=True,
+        capabilities=["Text", "function_calling", "tools"], idle_timeout=0, deprecated=False,
+    )  # fmt: skip
+    view = await registry.set_facts("tiny", patch)
+    assert (view.aliases, view.roles, view.capabilities) == (["gpt-4o"], ["coder", "my own role"], ["chat", "tools"])
+    assert (view.group, view.pinned, view.idle_timeout, view.deprecated) == ("pair", True, 0, False)
+    assert {view.layers[field] for field in ("aliases", "group", "pinned", "capabilities")} == {"curated"}
+    back = ConfigPatch(group=None, idle_timeout=None, capabilities=None)
+    view = await registry.set_facts("tiny", back)
+    assert (view.group, view.idle_timeout, view.capabilities, view.pinned) == (None, None, ["chat"], True)
+    assert view.layers["capabilities"] == "discovered"
+
+
+@pytest.mark.parametrize("alias", ["other", "OTHER", "served", "taken", "Taken:latest"])
+async def test_names_of_other_models_are_no_aliases(registry: Registry, write_model: WriteModel, alias: str) -> None:
+    path = str(write_model())
+    await registry.add(new("other", path=path, served_name="served"))
+    await registry.add(new(path=path))
+    await registry.set_facts("other", ConfigPatch(aliases=["taken"]))
+    before = await registry.list()
+    for call in (registry.set_facts, registry.check_facts):
+        with pytest.raises(AppError) as caught:
+            await call("tiny", ConfigPatch(pinned=True, aliases=["free", alias]))
+        assert (caught.value.code, caught.value.status) == ("duplicate_model", 409)
+        assert "“other”" in caught.value.sentence
+    assert await registry.list() == before
+    error = await refused(registry, new(alias, path=path))
+    assert error.code == "duplicate_model"
+
+
+async def test_bad_policies(registry: Registry, write_model: WriteModel) -> None:
+    await registry.add(new(path=str(write_model())))
+    for patch in (ConfigPatch(aliases=["a//b"]), ConfigPatch(roles=["x" * 300]), ConfigPatch(roles=["x"] * 300)):
+        with pytest.raises(AppError) as caught:
+            await registry.set_facts("tiny", patch)
+        assert caught.value.code in ("bad_name", "bad_list")
+    with pytest.raises(AppError) as caught:
+        await registry.set_facts("none", ConfigPatch(pinned=True))
+    assert caught.value.code == "unknown_model"
+
+
+async def test_checking_facts_changes_nothing(registry: Registry, write_model: WriteModel) -> None:
+    await registry.add(new(path=str(write_model())))
+    before = await registry.list()
+    await registry.check_facts("tiny", ConfigPatch(pinned=True, aliases=["x"]))
+    assert await registry.list() == before
+
+
+async def test_models_of_the_first_version_are_curated(tmp_path: Path) -> None:
+    from quarterdeck.settings import Folders
+    from quarterdeck.storage.database import FILE_NAME
+
+    dump = Path(__file__).parents[1] / "storage" / "versions" / "0001.sql"
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.executescript(dump.read_text(encoding="utf-8"))
+    database = Database(Folders(tmp_path, tmp_path))
+    database.open()
+    try:
+        registry = Registry(database)
+        before = await registry.get("old friend")
+        assert before.layers["backend"] == before.layers["load_config"] == "curated"
+        assert before.layers["size_bytes"] == "discovered"
+        await registry.set_facts("old friend", ConfigPatch(pinned=True))
+        after = await registry.get("old friend")
+        changed = {"pinned": True, "layers": {**before.layers, "pinned": "curated"}}
+        assert after == before.model_copy(update=changed)
+    finally:
+        database.close()
