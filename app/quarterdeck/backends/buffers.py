@@ -12,6 +12,8 @@ _LOADING = re.compile(r"load_tensors: loading model tensors|llm_load_tensors: gg
 _LLAMA = re.compile(
     r"(?P<device>[A-Za-z]\w*)\s+(?P<what>model|KV|RS|compute|output) buffer size\s*=\s*(?P<size>\d+(?:\.\d+)?)\s*MiB"
 )
+_LAYERS = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
+_CONTEXT = re.compile(r"llama_context: (n_ctx|n_seq_max)\s*=\s*(\d+)")
 _PARTS = {"model": "weights", "KV": "kv_cache", "RS": "state", "compute": "compute", "output": "output"}
 _IN_MAIN_MEMORY = re.compile(r"^(?:CPU|\w+_Host\b|BLAS)|_Host$")
 
@@ -29,14 +31,18 @@ _VLLM_PEAK = re.compile(
 class Buffers:
     """What an engine says it took, in bytes: on the GPU and in main memory, by the names of the estimate's parts.
 
-    `cache_tokens` is the size of vLLM's KV cache. `missing_bytes` is set when its KV cache came out negative: that much
-    was missing.
+    `gpu_layers`, `n_ctx` and `parallel` are what llama.cpp settled on. `cache_tokens` is the size of vLLM's KV cache,
+    `cache_bytes` what was left for it; `missing_bytes` is set when that came out negative: so much was missing.
     """
 
     engine: str
     gpu: dict[str, int] = field(default_factory=dict)
     host: dict[str, int] = field(default_factory=dict)
+    gpu_layers: int = 0
+    n_ctx: int | None = None
+    parallel: int | None = None
     cache_tokens: int | None = None
+    cache_bytes: int | None = None
     missing_bytes: int | None = None
 
     @property
@@ -55,7 +61,13 @@ def parse_buffers(lines: Iterable[str]) -> Buffers | None:
 
 def _llama(lines: list[str]) -> Buffers | None:
     sizes: dict[tuple[str, str], float] = {}
+    context: dict[str, int] = {}
+    layers = 0
     for line in _last_load(lines):
+        if offloaded := _LAYERS.search(line):
+            layers = int(offloaded[1])
+        if stated := _CONTEXT.search(line):
+            context[stated[1]] = int(stated[2])
         for found in _LLAMA.finditer(line):
             key = (found["device"], found["what"])
             size = float(found["size"]) * _MIB
@@ -69,7 +81,7 @@ def _llama(lines: list[str]) -> Buffers | None:
         place = host if _IN_MAIN_MEMORY.search(device) else gpu
         part = "repacked" if device.endswith("_REPACK") else _PARTS[what]
         place[part] = place.get(part, 0) + round(size)
-    return Buffers("llama.cpp", gpu, host)
+    return Buffers("llama.cpp", gpu, host, layers, context.get("n_ctx"), context.get("n_seq_max"))
 
 
 def _last_load(lines: list[str]) -> Iterator[str]:
@@ -96,6 +108,7 @@ def _vllm(lines: list[str]) -> Buffers | None:
         gpu={name: size for name, size in gpu.items() if size > 0},
         host={"kv_cache": on_cpu} if on_cpu else {},
         cache_tokens=int(tokens[-1].replace(",", "")) if tokens else None,
+        cache_bytes=cache,
         missing_bytes=-cache if cache is not None and cache < 0 else None,
     )
 

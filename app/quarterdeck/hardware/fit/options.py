@@ -46,7 +46,10 @@ class LlamaOptions:
 
 @dataclass(frozen=True, slots=True)
 class VllmOptions:
-    """How vLLM is started. `max_model_len` of 0 takes the model's own; memory shares are 0..1, sizes in bytes."""
+    """How vLLM is started. `max_model_len` of 0 takes the model's own; memory shares are 0..1, sizes in bytes.
+
+    `given` names the options that were given among those whose default depends on the card.
+    """
 
     max_model_len: int = 0
     utilization: float = 0.92
@@ -59,7 +62,7 @@ class VllmOptions:
     eager: bool = False
     block_size: int = 16
     offload_bytes: int = 0
-    kv_cache_bytes: int | None = None
+    given: frozenset[str] = frozenset()
 
     def with_context(self, max_model_len: int) -> VllmOptions:
         return replace(self, max_model_len=max_model_len)
@@ -101,7 +104,6 @@ def vllm_options(load_config: Mapping[str, Any]) -> VllmOptions:
     config = _Config(load_config)
     usual = VllmOptions()
     utilization = config.number("gpu_memory_utilization", default=usual.utilization)
-    kv_bytes = config.whole("kv_cache_memory_bytes", "kv_cache_memory")
     return VllmOptions(
         max_model_len=config.whole("max_model_len", "n_ctx", "context_length"),
         utilization=utilization if 0 < utilization <= 1 else usual.utilization,
@@ -114,7 +116,11 @@ def vllm_options(load_config: Mapping[str, Any]) -> VllmOptions:
         eager=config.switch("enforce_eager", default=False),
         block_size=config.whole("block_size", default=usual.block_size),
         offload_bytes=int(config.number("cpu_offload_gb", default=0) * (1 << 30)),
-        kv_cache_bytes=kv_bytes or None,
+        given=frozenset(
+            name
+            for name, key in (("max_num_seqs", "max_num_seqs"), ("batched_tokens", "max_num_batched_tokens"))
+            if config.whole(key)
+        ),
     )
 
 
