@@ -166,8 +166,9 @@ class Registry:
         if not self._primed:
             self._primed = True
             scan.remember(await self._database.run(_known_files))
-        found, self._passed_over = await asyncio.to_thread(scan.find_models, folders, caches=caches)
-        return found, self._passed_over, await asyncio.to_thread(scan.looked_at, folders, caches=caches)
+        wanted = [*dict.fromkeys(sources.absolute(str(folder)) for folder in folders)]
+        found, self._passed_over = await asyncio.to_thread(scan.find_models, wanted, caches=caches)
+        return found, self._passed_over, await asyncio.to_thread(scan.looked_at, wanted, caches=caches)
 
     async def reconcile(self, found: Sequence[FoundModel], *, sources: Collection[str]) -> ScanResult:
         """Bring the discovered layer into line with what was found; rows that stay as they are are not touched.

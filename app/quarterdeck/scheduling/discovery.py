@@ -9,7 +9,6 @@ from pathlib import Path
 
 from quarterdeck.backends.base import Backend
 from quarterdeck.errors import AppError
-from quarterdeck.registry.scan import find_models, looked_at
 from quarterdeck.scheduling.catalog import Catalog
 from quarterdeck.scheduling.servers import Servers
 from quarterdeck.schemas.discovery import FoundModel, PassedOver, ScanResult, ServerState
@@ -41,7 +40,7 @@ class Discovery:
     async def scan(self, folders: Sequence[Path] = ()) -> ScanResult:
         """Look everywhere, and into `folders` too. Only what changed is stored and published. One scan at a time."""
         async with self._scanning:
-            on_disk, _ = await asyncio.gather(asyncio.to_thread(self._look_at_disk, folders), self._servers.refresh())
+            on_disk, _ = await asyncio.gather(self._look_at_disk(folders), self._servers.refresh())
             models, passed_over, places = on_disk
             servers = [*self._servers.found(), *await self._servers.our_own()]
             # What a backend says of its servers' models is more than what their list says, so it comes first.
@@ -53,13 +52,11 @@ class Discovery:
             result.passed_over = passed_over + result.passed_over
             return result
 
-    def _look_at_disk(self, folders: Sequence[Path]) -> tuple[list[FoundModel], list[PassedOver], set[str]]:
-        """Models on disk, and the places that were looked at completely (blocking)."""
+    async def _look_at_disk(self, folders: Sequence[Path]) -> tuple[list[FoundModel], list[PassedOver], set[str]]:
+        """Models on disk, and the places that were looked at completely."""
         settings = self._settings()
-        known = [Path(folder).expanduser() for folder in settings.model_folders if folder.strip()]
-        wanted = list(dict.fromkeys([*known, *(folder.expanduser() for folder in folders)]))
-        models, passed_over = find_models(wanted, caches=settings.scan_caches)
-        return models, passed_over, looked_at(wanted, caches=settings.scan_caches)
+        known = [Path(folder) for folder in settings.model_folders if folder.strip()]
+        return await self._catalog.registry.look([*known, *folders], caches=settings.scan_caches)
 
     async def _of_backends(self) -> list[FoundModel]:
         found = await asyncio.gather(*(_found_by(backend) for backend in self._backends.values()))
