@@ -48,6 +48,7 @@ def make_backends(core: Surroundings) -> dict[str, Backend]:
             settings=settings,
             output=core.folders.logs / "ollama-server.log",
             remember=core.daemons.remember(BackendKind.OLLAMA),
+            urls=lambda: list(core.urls(BackendKind.OLLAMA)),
         ),
         LiteLLMBackend(log(BackendKind.LITELLM), settings=settings, key_for=key_for),
         OpenAICompatibleBackend(

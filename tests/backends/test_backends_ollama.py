@@ -18,13 +18,13 @@ from ollama_bench import OllamaBench, ollama_bench, until
 
 from quarterdeck.backends import ollama_watch
 from quarterdeck.backends.base import EngineFailed
-from quarterdeck.backends.ollama_api import PullProgress, count, full_tag
+from quarterdeck.backends.ollama_api import count, full_tag
 from quarterdeck.backends.ollama_options import is_variant, variant
 from quarterdeck.backends.ollama_watch import crash_report
 from quarterdeck.backends.process import free_port
 from quarterdeck.errors import AppError, ConfigError
 from quarterdeck.processes import is_alive
-from quarterdeck.schemas.backends import BackendState, OwnerKind
+from quarterdeck.schemas.backends import BackendState, OwnerKind, PullProgress
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -347,14 +347,14 @@ class TestLibrary:
             {"status": "success"},
         ]
         steps = [step async for step in bench.backend.library.pull("tiny")]
-        assert [step.fraction for step in steps] == [None, 0.25, None]
-        assert steps[-1] == PullProgress("success")
+        assert [step.done_bytes for step in steps if step.total_bytes] == [250]
+        assert steps[-1] == PullProgress(stage="success", finished=True)
         assert "tiny:latest" in server.models
 
     async def test_a_pull_can_be_stopped(self, bench: OllamaBench, server: FakeOllama) -> None:
         server.pull_steps, server.holds_pull = [{"status": "pulling manifest"}], asyncio.Event()
         pulling = bench.backend.library.pull("tiny")
-        assert (await anext(pulling)).status == "pulling manifest"
+        assert (await anext(pulling)).stage == "pulling manifest"
         await pulling.aclose()
         await asyncio.wait_for(server.client_left.wait(), 20)
 

@@ -266,4 +266,4 @@ def test_azure_takes_its_key_in_another_header() -> None:
 
 def test_presets_have_addresses_that_can_be_read() -> None:
     assert len({preset.name for preset in PRESETS}) == len(PRESETS)
-    assert all(preset.base_url.startswith("http") and preset.docs.startswith("https://") for preset in PRESETS)
+    assert all(preset.url.startswith("http") and "https://" in preset.hint for preset in PRESETS)

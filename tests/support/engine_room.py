@@ -103,6 +103,17 @@ class EngineRoom:
         body = {"model": model, "messages": QUESTION, "max_tokens": 4, **fields}
         return self.serve.http.post("/v1/chat/completions", json=body, timeout=300)
 
+    def backend_of(self, answer: httpx.Response) -> str:
+        """The backend that gave an answer, as the list of requests tells; it is told just after the answer."""
+
+        def found() -> dict[str, Any] | None:
+            requests = self.serve.http.get("/api/requests").json()
+            return next((each for each in requests if each["id"] == answer.headers["x-request-id"]), None)
+
+        request = wait_for(found, "the request is listed")
+        assert request is not None
+        return str(request["backend"])
+
     def resident_on_ollama(self) -> list[str]:
         answer = httpx.get(f"{self.ollama_url}/api/ps", trust_env=False, timeout=10)
         return [model["name"] for model in answer.json()["models"]]

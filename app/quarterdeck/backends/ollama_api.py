@@ -10,6 +10,7 @@ from typing import Any
 
 from quarterdeck.backends.remote import USUAL_SECONDS, Remote, ServerRefused
 from quarterdeck.errors import AppError
+from quarterdeck.schemas.backends import PullProgress
 
 WHO = "Ollama"
 FOR_EVER = -1
@@ -66,19 +67,6 @@ class Shown:
     def weights(self) -> str | None:
         match = _WEIGHTS.search(self.modelfile)
         return match.group(1) if match else None
-
-
-@dataclass(frozen=True, slots=True)
-class PullProgress:
-    """One step of a download: what happens, and the bytes of the part that is being fetched."""
-
-    status: str
-    completed_bytes: int | None = None
-    total_bytes: int | None = None
-
-    @property
-    def fraction(self) -> float | None:
-        return min(1.0, (self.completed_bytes or 0) / self.total_bytes) if self.total_bytes else None
 
 
 def full_tag(name: str) -> str:
@@ -166,7 +154,8 @@ class OllamaApi:
         async with contextlib.aclosing(self._remote.lines("POST", f"{self.url}/api/pull", who=WHO, body=body)) as steps:
             async for step in steps:
                 done, whole = _whole(step.get("completed")), _whole(step.get("total"))
-                yield PullProgress(str(step.get("status", "")), done, whole)
+                stage = str(step.get("status", ""))
+                yield PullProgress(stage=stage, done_bytes=done, total_bytes=whole, finished=stage == "success")
 
     async def create(self, new: str, *, source: str, parameters: Mapping[str, Any]) -> None:
         """Make `new` from the model `source` with other parameters; nothing is copied."""

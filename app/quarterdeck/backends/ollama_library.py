@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
-from quarterdeck.backends.ollama_api import OllamaApi, PullProgress, Shown, Tag
+from quarterdeck.backends.ollama_api import OllamaApi, Shown, Tag
 from quarterdeck.backends.ollama_options import is_variant
 from quarterdeck.errors import AppError
-from quarterdeck.schemas.backends import BackendKind
+from quarterdeck.schemas.backends import BackendKind, PullProgress
 from quarterdeck.schemas.discovery import FoundModel
 
 SHOWN_AT_ONCE = 4

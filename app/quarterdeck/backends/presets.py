@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """`base_url` may hold a part in capital letters that is to be replaced. `needs_key`: nothing works without one."""
-
-    name: str
-    title: str
-    base_url: str
-    docs: str
-    needs_key: bool = False
-
+from quarterdeck.schemas.backends import BackendKind, ServerPreset
 
 PRESETS = (
-    Preset("lm-studio", "LM Studio", "http://127.0.0.1:1234", "https://lmstudio.ai/docs/developer"),
-    Preset("tgi", "Text Generation Inference", "http://127.0.0.1:8080",
-           "https://huggingface.co/docs/text-generation-inference"),
-    Preset("sglang", "SGLang", "http://127.0.0.1:30000", "https://docs.sglang.ai"),
-    Preset("tabbyapi", "TabbyAPI", "http://127.0.0.1:5000", "https://github.com/theroyallab/tabbyAPI/wiki",
-           needs_key=True),
-    Preset("aphrodite", "Aphrodite", "http://127.0.0.1:2242", "https://aphrodite.pygmalion.chat"),
-    Preset("localai", "LocalAI", "http://127.0.0.1:8080", "https://localai.io"),
-    Preset("mistral-rs", "mistral.rs", "http://127.0.0.1:1234", "https://ericlbuehler.github.io/mistral.rs/"),
-    Preset("vllm", "vLLM (already running)", "http://127.0.0.1:8000", "https://docs.vllm.ai"),
-    Preset("openai", "OpenAI", "https://api.openai.com", "https://platform.openai.com/docs/api-reference",
-           needs_key=True),
-    Preset("azure", "Azure OpenAI", "https://RESOURCE.openai.azure.com/openai/v1?api-version=preview",
-           "https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle", needs_key=True),
-    Preset("gemini", "Google Gemini", "https://generativelanguage.googleapis.com/v1beta/openai",
-           "https://ai.google.dev/gemini-api/docs/openai", needs_key=True),
+    ServerPreset(
+        name="lm-studio", title="LM Studio", kind=BackendKind.OPENAI_COMPATIBLE,
+        url="http://127.0.0.1:1234",
+        hint="More: https://lmstudio.ai/docs/developer",
+    ),
+    ServerPreset(
+        name="tgi", title="Text Generation Inference", kind=BackendKind.OPENAI_COMPATIBLE,
+        url="http://127.0.0.1:8080",
+        hint="More: https://huggingface.co/docs/text-generation-inference",
+    ),
+    ServerPreset(
+        name="sglang", title="SGLang", kind=BackendKind.OPENAI_COMPATIBLE,
+        url="http://127.0.0.1:30000",
+        hint="More: https://docs.sglang.ai",
+    ),
+    ServerPreset(
+        name="tabbyapi", title="TabbyAPI", kind=BackendKind.OPENAI_COMPATIBLE,
+        url="http://127.0.0.1:5000",
+        hint="Needs a key. More: https://github.com/theroyallab/tabbyAPI/wiki",
+    ),
+    ServerPreset(
+        name="aphrodite", title="Aphrodite", kind=BackendKind.OPENAI_COMPATIBLE,
+        url="http://127.0.0.1:2242",
+        hint="More: https://aphrodite.pygmalion.chat",
+    ),
+    ServerPreset(
+        name="localai", title="LocalAI", kind=BackendKind.OPENAI_COMPATIBLE,
+        url="http://127.0.0.1:8080",
+        hint="More: https://localai.io",
+    ),
+    ServerPreset(
+        name="mistral-rs", title="mistral.rs", kind=BackendKind.OPENAI_COMPATIBLE,
+        url="http://127.0.0.1:1234",
+        hint="More: https://ericlbuehler.github.io/mistral.rs/",
+    ),
+    ServerPreset(
+        name="vllm", title="vLLM (already running)", kind=BackendKind.VLLM,
+        url="http://127.0.0.1:8000",
+        hint="More: https://docs.vllm.ai",
+    ),
+    ServerPreset(
+        name="openai", title="OpenAI", kind=BackendKind.OPENAI_COMPATIBLE,
+        url="https://api.openai.com",
+        hint="Needs a key. More: https://platform.openai.com/docs/api-reference",
+    ),
+    ServerPreset(
+        name="azure", title="Azure OpenAI", kind=BackendKind.OPENAI_COMPATIBLE,
+        url="https://RESOURCE.openai.azure.com/openai/v1?api-version=preview",
+        hint="Replace RESOURCE by the name of yours. Needs a key. More: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle",
+    ),
+    ServerPreset(
+        name="gemini", title="Google Gemini", kind=BackendKind.OPENAI_COMPATIBLE,
+        url="https://generativelanguage.googleapis.com/v1beta/openai",
+        hint="Needs a key. More: https://ai.google.dev/gemini-api/docs/openai",
+    ),
 )  # fmt: skip

@@ -115,9 +115,10 @@ class Forward:
     async def _pass_on(self, instance: Instance, send: Send) -> None:
         accept = EVENT_STREAM if self._out.stream else "*/*"
         headers = {"content-type": self._out.content_type, "accept": accept, **instance.headers}
-        url, body = instance.base_url + self._out.path, self._body(instance)
+        url = instance.base_url + instance.api_path + self._out.path.removeprefix("/v1")
+        body, query = self._body(instance), instance.query
         try:
-            async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with self._http.post(url, data=body, params=query, headers=headers, allow_redirects=False) as answer:
                 self._record.status = answer.status
                 if self._started and answer.status != 200:
                     raise _refused_in_stream(answer.status, await answer.text())
