@@ -27,6 +27,7 @@ from quarterdeck.proxy.requests import RequestLog
 from quarterdeck.registry.models import Registry
 from quarterdeck.scheduling.catalog import Catalog
 from quarterdeck.scheduling.discovery import Discovery
+from quarterdeck.scheduling.estimates import Estimator
 from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.leftovers import Daemons, stop_engines
@@ -44,6 +45,8 @@ from quarterdeck.tasks import spawn
 
 OWN_LOG = "quarterdeck"
 NVML_PATIENCE = 3.0
+SAMPLE_PATIENCE = 1.0
+GIB = 1024**3
 LOCK_PATIENCE = 3.0
 JOIN_SECONDS = 15.0
 # A full disk still makes empty files, so the probe has a size.
@@ -193,6 +196,11 @@ class Core:
     async def _start_scheduling(self) -> None:
         catalog = Catalog(self._registry, self._journal, self._events)
         await catalog.open()
+        estimator = Estimator(
+            self._database,
+            lambda: self._sampler.sample_now(SAMPLE_PATIENCE),
+            reserve_bytes=lambda: int(self._settings().desktop_reserve * GIB),
+        )
         settling = Settling(catalog, self._events, self._issues)
         self._stack.push_async_callback(settling.close)
         self._scheduler = scheduler = Scheduler(
@@ -204,7 +212,9 @@ class Core:
             hardware=self._hardware,
             on_backend=lambda backend: self._landscape.publish(backend.name),
             memory=MemoryWatch(self._sampler),
+            estimator=estimator,
         )
+        self._estimator = estimator
         self._landscape = Landscape(scheduler, self._servers, self._relay.backend)
         self._discovery = Discovery(self._servers, self._backends, catalog, settings=self._settings)
         await scheduler.open()
@@ -224,7 +234,7 @@ class Core:
             servers=self._servers,
             landscape=self._landscape,
             discovery=self._discovery,
-            estimator=None,  # type: ignore[arg-type]
+            estimator=self._estimator,
             events=self._events,
             sampler=self._sampler,
             requests=self._requests,

@@ -5,21 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.control.preferences import Preferences
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.proxy.requests import RequestLog
 from quarterdeck.scheduling.discovery import Discovery
+from quarterdeck.scheduling.estimates import Estimator
 from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.scheduling.servers import Servers
 from quarterdeck.storage.events import EventLog
-
-if TYPE_CHECKING:
-    from quarterdeck.scheduling.estimates import Estimator
 
 
 @dataclass(slots=True)

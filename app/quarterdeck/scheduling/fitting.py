@@ -56,9 +56,7 @@ class Fitting:
         if self._estimator is None:
             return
         try:
-            load.estimate = await self._estimator.estimate(
-                load.view, config, freed_bytes=freed_bytes - self._reserve_bytes()
-            )
+            load.estimate = await self._estimator.estimate(load.view, config, freed_bytes=freed_bytes)
         except AppError as error:
             _log.info("there is no estimate for %s: %s", load.name, error.sentence)
             return
