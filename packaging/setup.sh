@@ -164,6 +164,22 @@ need_test_tools() {
         say "  Until then the tests that need them are skipped, each with its reason."
 }
 
+# Real engines for the tests that use them, where scripts that set them up are at hand: setup-ollama and the like.
+engine_scripts=${QUARTERDECK_ENGINE_SCRIPTS:-$root/../shared/real}
+
+need_engines() {
+    local name
+    for name in ollama litellm; do
+        [[ -r $engine_scripts/setup-$name ]] || continue
+        [[ -e ${REAL:-$HOME/.cache/quarterdeck-real}/$name/.set-up ]] && continue
+        if step "Real engine for tests: $name" timeout 300 bash "$engine_scripts/setup-$name"; then
+            touch "${REAL:-$HOME/.cache/quarterdeck-real}/$name/.set-up"
+        else
+            say "  Until then the tests that need it are skipped, each with its reason."
+        fi
+    done
+}
+
 # Python -------------------------------------------------------------------------------------------------------
 
 # Sets `base` to the Python that .venv is made from; those that the pinned packages were made for come first.
