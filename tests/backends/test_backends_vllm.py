@@ -465,12 +465,14 @@ async def test_unloading_puts_their_server_to_sleep_and_loading_wakes_it(bench: 
     assert await bench.backend.residents() == []
     await attach(bench, foreign)
     assert await bench.backend.residents() == [Resident("theirs", foreign.base_url)]
+    assert bench.backend.gives_back("theirs", foreign.base_url)
 
 
 async def test_a_model_that_cannot_sleep_on_their_server_is_not_ours_to_unload(bench: Bench) -> None:
     foreign = await bench.load(bench.model("theirs"), backend=bench.another())
     instance = await attach(bench, foreign)
     assert (await refusal(bench.backend.unload(instance))).code == "not_ours"
+    assert not bench.backend.gives_back("theirs", foreign.base_url)
     assert not instance.exited.done()
     assert "enable_auto_tool_choice" in str(await bench.backend.defect(instance))
 
@@ -479,7 +481,7 @@ async def test_a_server_elsewhere_is_just_let_go(
     bench: Bench, foreign: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance = await attach(bench, foreign)
-    monkeypatch.setattr("quarterdeck.backends.vllm.is_this_machine", lambda url, alias: False)
+    monkeypatch.setattr("quarterdeck.backends.attached.is_this_machine", lambda url, alias: False)
     await bench.backend.unload(instance)
     assert (await instance.exited).asked_for
     assert await get(foreign.base_url + "/calls") == []
@@ -491,6 +493,21 @@ async def test_what_others_loaded_is_seen_and_can_be_released(bench: Bench, fore
     assert (resident.served_id, resident.url) == ("theirs", foreign.base_url)
     assert await bench.backend.release(resident)
     assert await bench.backend.residents() == []
+
+
+async def test_the_key_goes_with_every_request(bench: Bench, foreign: Instance) -> None:
+    asked: list[str] = []
+
+    def headers(url: str) -> dict[str, str]:
+        asked.append(url)
+        return {"Authorization": "Bearer secret"}
+
+    backend = VllmBackend(LogBook("vllm"), settings=lambda: bench.settings, data=bench.folder, headers=headers)
+    bench.backends.append(backend)
+    instance = await bench.load(url=foreign.base_url, served="theirs", backend=backend)
+    assert instance.headers == {"Authorization": "Bearer secret"}
+    assert set(asked) == {foreign.base_url}
+    backend._attached.detach(instance)
 
 
 async def test_their_server_going_away_is_noticed(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from quarterdeck.backends.addresses import aliased, base_url, is_this_machine
 from quarterdeck.backends.base import ExitReport, Instance, Target
 from quarterdeck.backends.remote import Remote, ServerLate, ServerUnreachable
 from quarterdeck.errors import AppError
@@ -25,6 +26,33 @@ Headers = Callable[[str], Mapping[str, str]]
 
 def no_headers(_url: str) -> Mapping[str, str]:
     return {}
+
+
+class Reach:
+    """How servers that others run are reached: under which address, and with which keys.
+
+    `alias` gives the name that stands for this machine's loopback, as needed inside a container. Keys belong to
+    addresses as they were written, before that.
+    """
+
+    def __init__(self, alias: Callable[[], str], headers: Headers) -> None:
+        self._alias = alias
+        self._headers = headers
+        self._written: dict[str, str] = {}
+
+    def address(self, written: str) -> str:
+        """The base address to use for one that somebody wrote. Raises AppError `bad_address`."""
+        base = base_url(written)
+        reached = aliased(base, self._alias())
+        self._written[reached] = base
+        return reached
+
+    def headers(self, address: str) -> Mapping[str, str]:
+        return self._headers(self._written.get(address, address))
+
+    def is_here(self, address: str) -> bool:
+        """Whether that server shares this machine's memory."""
+        return is_this_machine(address, self._alias())
 
 
 async def models_of(remote: Remote, url: str, who: str, headers: Mapping[str, str]) -> list[dict[str, Any]]:

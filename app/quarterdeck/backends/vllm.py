@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quarterdeck.backends import attached
-from quarterdeck.backends.addresses import base_url, is_this_machine
-from quarterdeck.backends.attached import Attachments, Headers, no_headers
+from quarterdeck.backends.attached import Attachments, Headers, Reach, no_headers
 from quarterdeck.backends.base import (
     Backend,
     EngineFailed,
@@ -67,11 +66,12 @@ class VllmBackend(Backend):
         self._settings = settings
         self._data = data
         self._known_urls = known_urls
-        self._headers = headers
+        self._reach = Reach(lambda: settings().loopback_alias, headers)
         self._children = Children(log, stop_patience=lambda: settings().stop_timeout, blame=blame)
         self._remote = Remote()
         self._attached = Attachments(self._still_has)
         self._targets: dict[Instance, Target] = {}
+        self._sleepers: set[str] = set()
         self._version: str | None = None
 
     @property
@@ -79,6 +79,11 @@ class VllmBackend(Backend):
         """Whether all models of ours share one fixed port, so that only one can be loaded."""
         settings = self._settings()
         return settings.vllm_single_port and settings.vllm_port != 0
+
+    def gives_back(self, name: str, url: str | None) -> bool:
+        with contextlib.suppress(AppError):
+            return url is None or self._reach.address(url) in self._sleepers
+        return False
 
     @property
     def state_file(self) -> Path:
@@ -132,7 +137,7 @@ class VllmBackend(Backend):
             await self._children.stop(instance)
             return
         # A server elsewhere holds none of our memory: there is nothing to give back.
-        if is_this_machine(instance.base_url, self._settings().loopback_alias) and not await self.sleep(instance):
+        if self._reach.is_here(instance.base_url) and not await self.sleep(instance):
             raise attached.not_ours(self.title, instance)
         self._attached.detach(instance)
 
@@ -152,7 +157,7 @@ class VllmBackend(Backend):
 
     async def residents(self) -> list[Resident]:
         left = await self._leftover()
-        urls = {base_url(url) for url in self._known_urls()} | ({_loopback(left)} if left else set())
+        urls = {self._reach.address(url) for url in self._known_urls()} | ({_loopback(left)} if left else set())
         found = await asyncio.gather(*(self._residents_of(url) for url in sorted(urls)))
         return [each for residents in found for each in residents]
 
@@ -161,7 +166,7 @@ class VllmBackend(Backend):
         if left is not None and resident.url == _loopback(left):
             await self._stop_leftover(left)
             return True
-        return await put_to_sleep(self._remote, resident.url, self._headers(resident.url), 1)
+        return await put_to_sleep(self._remote, resident.url, self._reach.headers(resident.url), 1)
 
     async def defect(self, instance: Instance) -> str | None:
         target = self._targets.get(instance)
@@ -239,15 +244,23 @@ class VllmBackend(Backend):
 
     async def _attach(self, target: Target, timeout: float) -> Instance:
         assert target.url is not None
-        url = base_url(target.url)
-        headers = self._headers(url)
+        url = self._reach.address(target.url)
+        headers = self._reach.headers(url)
         await self._remote.json("GET", f"{url}/health", who=self.title, headers=headers)
         entries = await attached.models_of(self._remote, url, self.title, headers)
         served = attached.served(entries, url, _served_id(target))
-        instance = self._attached.attach(target, url, str(served["id"]), headers)
-        if await is_asleep(self._remote, url, headers):
+        if await self._asleep(url):
             await wake_up(self._remote, url, headers, 1, timeout)
-        return instance
+        return self._attached.attach(target, url, str(served["id"]), headers)
+
+    async def _asleep(self, url: str) -> bool:
+        """Whether a server that others run sleeps; remembers which of this machine's offer that."""
+        asleep = await is_asleep(self._remote, url, self._reach.headers(url))
+        if asleep is not None and self._reach.is_here(url):
+            self._sleepers.add(url)
+        else:
+            self._sleepers.discard(url)
+        return asleep is True
 
     async def _still_has(self, instance: Instance) -> bool:
         entries = await attached.models_of(self._remote, instance.base_url, self.title, instance.headers)
@@ -255,10 +268,10 @@ class VllmBackend(Backend):
 
     async def _residents_of(self, url: str) -> list[Resident]:
         """What a server that others run holds; one that sleeps holds nothing."""
-        headers = self._headers(url)
+        headers = self._reach.headers(url)
         try:
             entries = await attached.models_of(self._remote, url, self.title, headers)
-            asleep = await is_asleep(self._remote, url, headers)
+            asleep = await self._asleep(url)
         except AppError:
             return []
         # Adapters and further names share the memory of the first entry.

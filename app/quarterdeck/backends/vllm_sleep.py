@@ -14,13 +14,13 @@ WHO = "vLLM"
 _NOT_OFFERED = (404, 405)
 
 
-async def is_asleep(remote: Remote, url: str, headers: Mapping[str, str]) -> bool:
-    """Whether the server sleeps; False also where it does not offer sleeping. Raises AppError when it is not there."""
+async def is_asleep(remote: Remote, url: str, headers: Mapping[str, str]) -> bool | None:
+    """Whether the server sleeps; None where it does not offer that. Raises AppError when it is not there."""
     try:
         answer = await remote.json("GET", f"{url}/is_sleeping", who=WHO, headers=headers)
     except ServerRefused as refused:
         if refused.upstream_status in _NOT_OFFERED:
-            return False
+            return None
         raise
     return isinstance(answer, dict) and answer.get("is_sleeping") is True
 
@@ -35,7 +35,7 @@ async def put_to_sleep(remote: Remote, url: str, headers: Mapping[str, str], lev
             return False
         raise
     # Without sleep mode the call is accepted and nothing happens.
-    return await is_asleep(remote, url, headers)
+    return await is_asleep(remote, url, headers) is True
 
 
 async def wake_up(remote: Remote, url: str, headers: Mapping[str, str], level: int, timeout: float) -> None:
