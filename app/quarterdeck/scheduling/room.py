@@ -41,10 +41,12 @@ class Room:
         """What others loaded into this machine's memory; the model that is wanted may stay where it is."""
         if not load.on_budget:
             return []
+        # Those that end while the servers are asked are ours all the same.
+        ours = list(self._fleet.loaded.values())
         backends = [backend for backend in self._fleet.backends.values() if backend.uses_memory]
         answers = await asyncio.gather(*(_residents(backend) for backend in backends))
         found = [Foreign(backend, each) for backend, held in zip(backends, answers, strict=True) for each in held]
-        return [each for each in found if self._fleet.is_here(each.resident.url) and not self._is_known(each, load)]
+        return [each for each in found if self._fleet.is_here(each.resident.url) and not _is_known(each, load, ours)]
 
     def would_free(self, load: Load, foreign: Sequence[Foreign]) -> int:
         """The GPU memory, in bytes, that making room gives back as far as it is known."""
@@ -130,16 +132,18 @@ class Room:
             await self._fleet.evict(leaving, load.view)
         load.evicted.append(leaving)
 
-    def _is_known(self, foreign: Foreign, load: Load) -> bool:
-        """Whether it is one of ours, or the very model that is to be loaded."""
-        backend, resident = foreign
-        if backend.name == load.view.backend and _same_id(resident.served_id, load.view.served_name):
-            return True
-        return any(
-            _same_id(resident.served_id, loaded.instance.served_id or loaded.name)
-            and _same_server(resident.url, loaded.instance.base_url)
-            for loaded in self._fleet.on(backend.name)
-        )
+
+def _is_known(foreign: Foreign, load: Load, ours: Sequence[Loaded]) -> bool:
+    """Whether it is one of ours, or the very model that is to be loaded."""
+    backend, resident = foreign
+    if backend.name == load.view.backend and _same_id(resident.served_id, load.view.served_name):
+        return True
+    return any(
+        each.backend is backend
+        and _same_id(resident.served_id, each.instance.served_id or each.name)
+        and _same_server(resident.url, each.instance.base_url)
+        for each in ours
+    )
 
 
 async def _residents(backend: Backend) -> list[Resident]:
