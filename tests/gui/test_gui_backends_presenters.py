@@ -134,11 +134,9 @@ class TestQueue:
     def test_lines_are_in_order_and_time_goes_on(self) -> None:
         first, second = queue_lines(self.entries, since=2.0)
         assert (first.place, first.model, first.loading) == ("", "a", True)
-        assert first.words == "Loading · 14 s · ready in about 18 s"
+        assert first.words == "Loading for 14 s · ready in about 18 s"
         assert second.place == "1."
-        assert second.words == (
-            "Waits until “a” is loaded · waiting for 6 s · ready in about 30 s · 3 requests wait for it"
-        )
+        assert second.words == "Waiting for 6 s · ready in about 30 s · 3 requests · Waits until “a” is loaded"
 
     def test_a_load_that_takes_longer_than_usual(self) -> None:
         assert queue_lines(self.entries, since=40)[0].words.endswith("ready any moment")

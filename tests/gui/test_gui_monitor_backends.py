@@ -223,11 +223,12 @@ def test_a_look_around_says_what_it_found_and_keeps_it_to_be_read(
     store.offer.connect(lambda _text, _verb, action, _kind: details.append(action))
     qtbot.mouseClick(page.scan, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: page.scan.text() == "Looking…")
-    assert not page.scan.isEnabled()
+    qtbot.mouseClick(page.scan, Qt.MouseButton.LeftButton)
     core.scan_gate.set()
     qtbot.waitUntil(lambda: bool(told))
     assert told == ["Scan finished: 2 new models; 1 server answers. 1 item was passed over. [Details]"]
-    qtbot.waitUntil(lambda: page.scan.isEnabled())
+    qtbot.waitUntil(lambda: page.scan.text() == "Look for servers")
+    assert len(core.called("POST", "/api/scan")) == 1
     details[0]()  # type: ignore[operator]
     qtbot.waitUntil(lambda: any(one.isVisible() for one in page.findChildren(Report)))
     report = page.findChildren(Report)[0]

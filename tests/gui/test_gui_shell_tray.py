@@ -17,6 +17,7 @@ from quarterdeck.gui.desktop.tray import Tray, picture
 from quarterdeck.gui.desktop.tray_state import quit_words
 from quarterdeck.gui.store import Store
 from quarterdeck.gui.window import MainWindow
+from quarterdeck.schemas.backends import BackendView
 from quarterdeck.schemas.system import IssueView
 
 
@@ -102,6 +103,29 @@ def test_loaded_models_can_be_unloaded_one_by_one_or_all(tray: Tray, core: FakeC
     qtbot.waitUntil(lambda: "Unload mistral-7b" in _menu(tray))
     core.change("qwen3-8b", phase="unloaded", loaded=False)
     qtbot.waitUntil(lambda: "Unload qwen3-8b" not in _menu(tray))
+
+
+def test_real_backends_can_be_restarted_and_many_share_a_menu(
+    tray: Tray, core: FakeCore, store: Store, qtbot: QtBot
+) -> None:
+    def backend(name: str, *actions: str) -> BackendView:
+        return BackendView(name=name, title=name.capitalize(), actions=list(actions))
+
+    core.publish("backend", "changed", backend("ollama", "stop", "restart"))
+    core.publish("backend", "changed", backend("litellm", "start"))
+    qtbot.waitUntil(lambda: "litellm" in store.backends)
+    assert [words for words in _menu(tray) if "Restart" in words] == ["Restart llama.cpp (built in)", "Restart Ollama"]
+    for name in ("vllm", "workshop"):
+        core.publish("backend", "changed", backend(name, "restart"))
+    qtbot.waitUntil(lambda: "Restart a backend" in _menu(tray))
+    entries = [action for action in tray.restarts.actions() if action.isVisible() and not action.isSeparator()]
+    assert [action.text() for action in entries] == ["llama.cpp (built in)", "Ollama", "Vllm", "Workshop"]
+    assert "Restart Ollama" not in _menu(tray)
+    with qtbot.waitSignal(tray.restart_wanted) as seen:
+        entries[1].trigger()
+    assert seen.args == ["ollama"]
+    core.publish("backend", "removed", {"name": "workshop"})
+    qtbot.waitUntil(lambda: "Restart Ollama" in _menu(tray))
 
 
 def test_trouble_is_in_the_tool_tip(tray: Tray, core: FakeCore, desktop: SimpleNamespace, qtbot: QtBot) -> None:

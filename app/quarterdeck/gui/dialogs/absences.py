@@ -51,6 +51,7 @@ class AbsencesDialog(QDialog):
         self.table = line_table(self.rows, "Models that are not listed", widths=(36,))
         self.table.selectionModel().currentRowChanged.connect(self._show_row)
         self.detail = QPlainTextEdit(readOnly=True)
+        self.detail.setProperty("detail", True)
         self.detail.setAccessibleName("The reasons and what to do")
         self.detail.setTabChangesFocus(True)
         self.detail.setFixedHeight(self.fontMetrics().lineSpacing() * DETAIL_LINES + 16)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 SOURCE, PREVIEW, RESULT = range(3)
 USUAL = QSize(860, 600)
 DETAIL_LINES = 5
+MOST_WARNINGS = 8
 ABOUT = (
     "Quarterdeck reads a model_registry.json, the configuration of LiteLLM or llama-swap, an Ollama Modelfile, and "
     "lists of server addresses as Open WebUI keeps them. Nothing is changed before you have seen what would happen."
@@ -88,8 +89,8 @@ class ImportWizard(QDialog):
         row.setSpacing(8)
         row.addWidget(self.back)
         row.addStretch(1)
-        row.addWidget(self.cancel)
         row.addWidget(self.next)
+        row.addWidget(self.cancel)
         column = QVBoxLayout(self)
         column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         column.setSpacing(12)
@@ -129,9 +130,10 @@ class ImportWizard(QDialog):
         self.notes = QLabel()
         self.notes.setWordWrap(True)
         self.notes.setTextFormat(Qt.TextFormat.PlainText)
-        self.table = line_table(self.entries, "Entries of the import", widths=(36, 18, 22))
+        self.table = line_table(self.entries, "Entries of the import", widths=(5, 36, 20, 22))
         self.table.selectionModel().currentRowChanged.connect(self._show_entry)
         self.detail = QPlainTextEdit(readOnly=True)
+        self.detail.setProperty("detail", True)
         self.detail.setAccessibleName("What happens to the entry")
         self.detail.setTabChangesFocus(True)
         self.detail.setFixedHeight(self.fontMetrics().lineSpacing() * DETAIL_LINES + 16)
@@ -244,10 +246,12 @@ class ImportWizard(QDialog):
         wanted = self._request.model_copy(update={"apply": True, "names": self.entries.chosen(), "follow": follow})
         done = await self._commands.import_models(wanted)
         self._heading.setText("Import models")
-        words = [*done.warnings]
+        words = [imports.result(done), *done.warnings[:MOST_WARNINGS]]
+        if len(done.warnings) > MOST_WARNINGS:
+            words.append(f"There are {len(done.warnings) - MOST_WARNINGS} more warnings of this kind.")
         if follow:
             words.append(f"{self._request.path} is read again whenever it changes.")
-        self.done_words.show_state("ok", imports.result(done), "\n".join(words))
+        self.done_words.show_state("ok", "Import finished", "\n".join(words))
         self._task = None
         self._go(RESULT)
         self.next.setFocus()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSize, Qt, QTimer, Slot
 from PySide6.QtWidgets import QDialog, QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
-from shiboken6 import isValid
 
 from quarterdeck.errors import AppError, ConfigError
 from quarterdeck.gui.dialogs.ask import MARGIN, confirm
@@ -35,6 +35,7 @@ class LoadOptionsDialog(QDialog):
         self._commands, self._model = commands, model
         self._asking: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
+        self._saved: str | None = None
         self.setWindowTitle(f"Load {model.name} with options")
         self.setAccessibleName(self.windowTitle())
         self.setWindowModality(Qt.WindowModality.WindowModal)
@@ -95,8 +96,8 @@ class LoadOptionsDialog(QDialog):
         row.setSpacing(8)
         row.addWidget(self.save)
         row.addStretch(1)
-        row.addWidget(self.cancel)
         row.addWidget(self.load)
+        row.addWidget(self.cancel)
         return row
 
     def _fill(self) -> None:
@@ -111,18 +112,22 @@ class LoadOptionsDialog(QDialog):
         try:
             text = options_of.as_json(self._model.backend, self.form.options())
         except ConfigError as error:
-            self._say(f"{error.sentence} {error.hint}".strip())
+            self._show_state(None, f"{error.sentence} {error.hint}".strip())
             return None
-        self._say("")
+        self._show_state(text)
         return text
 
-    def _say(self, words: str) -> None:
-        self.problem.setText(words)
-        self.problem.setVisible(bool(words))
-        usable = not words and self._working is None
+    def _show_state(self, config: str | None, problem: str = "") -> None:
+        """Which buttons can be used, and why not."""
+        self.problem.setText(problem)
+        self.problem.setVisible(bool(problem))
+        saved = config is not None and config == self._saved
+        self.save.setText("Saved" if saved else "Save as configuration")
+        usable = config is not None and self._working is None
+        self.load.setEnabled(usable)
+        self.save.setEnabled(usable and not saved)
         for button in (self.load, self.save):
-            button.setEnabled(usable)
-            button.setToolTip(words)
+            button.setToolTip(problem)
 
     @Slot()
     def _changed(self) -> None:
@@ -157,57 +162,45 @@ class LoadOptionsDialog(QDialog):
 
     @Slot()
     def _save(self) -> None:
-        config = self._config()
-        if config is not None and self._working is None:
-            self._working = spawn(self._store(config), name="save options")
-
-    async def _store(self, config: str) -> None:
-        self.save.setText("Saving…")
-        self._busy(True)
-        try:
-            await self._commands.patch(self._model.name, ConfigPatch(load_config=config))
-        except AppError as error:
-            self._end()
-            self._say(f"{error.sentence} {error.hint}".strip())
-            self.load.setEnabled(True)
-            self.save.setEnabled(True)
-            return
-        finally:
-            if isValid(self):
-                self.save.setText("Save as configuration")
-        self._end()
-        self._say("")
-        self.save.setText("Saved")
-        self.save.setEnabled(False)
+        self._work(self._store, "save options")
 
     @Slot()
     def _load(self) -> None:
+        self._work(self._start, "load with options")
+
+    def _work(self, what: Callable[[str], Coroutine[Any, Any, str]], name: str) -> None:
         config = self._config()
         if config is not None and self._working is None:
-            self._working = spawn(self._start(config), name="load with options")
+            self._working = spawn(self._do(what, config), name=name)
+            self._show_state(config)
 
-    async def _start(self, config: str) -> None:
+    async def _do(self, what: Callable[[str], Coroutine[Any, Any, str]], config: str) -> None:
+        """Do one thing with the options; what went wrong is said in place."""
+        problem = await what(config)
+        self._working = None
+        self._show_state(config, problem)
+
+    async def _store(self, config: str) -> str:
+        try:
+            await self._commands.patch(self._model.name, ConfigPatch(load_config=config))
+        except AppError as error:
+            return f"{error.sentence} {error.hint}".strip()
+        self._saved = config
+        return ""
+
+    async def _start(self, config: str) -> str:
         """Ask where the estimate speaks against it, then close and load."""
         found = self.estimate.estimate
-        force = False
-        if found is not None and found.verdict is Verdict.TOO_BIG:
-            force = await confirm(
-                self, title=f"Load {self._model.name} anyway?", text=force_text(found), verb="Load anyway", danger=True
-            )
-            if not force:
-                self._working = None
-                return
+        force = found is not None and found.verdict is Verdict.TOO_BIG
+        if found is not None and force:
+            title = f"Load {self._model.name} anyway?"
+            if not await confirm(self, title=title, text=force_text(found), verb="Load anyway", danger=True):
+                return ""
+        # Closing ends what the dialog still does, but not this.
         self._working = None
         self.accept()
         self._commands.load(self._model.name, load_config=config, force=force)
-
-    def _busy(self, busy: bool) -> None:
-        for button in (self.load, self.save):
-            button.setEnabled(not busy)
-
-    def _end(self) -> None:
-        self._working = None
-        self._busy(False)
+        return ""
 
     def done(self, result: int) -> None:
         self._soon.stop()

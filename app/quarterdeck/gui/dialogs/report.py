@@ -29,6 +29,7 @@ class Report(QDialog):
         about.setWordWrap(True)
         self.body = QPlainTextEdit(as_text(sections))
         self.body.setReadOnly(True)
+        self.body.setProperty("detail", True)
         self.body.setTabChangesFocus(True)
         self.body.setAccessibleName(title)
         self.body.setMinimumHeight(self.fontMetrics().lineSpacing() * LINES)

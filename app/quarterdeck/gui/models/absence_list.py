@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
+from quarterdeck.gui.presenters.filters import natural
 from quarterdeck.schemas.discovery import Absence
 
 Index = QModelIndex | QPersistentModelIndex
@@ -23,7 +24,7 @@ class AbsenceList(QAbstractTableModel):
         self._words = ""
 
     def show(self, absences: Sequence[Absence]) -> None:
-        self._all = sorted(absences, key=lambda absence: absence.name.casefold())
+        self._all = sorted(absences, key=lambda absence: natural(absence.name))
         self.search(self._words)
 
     def search(self, words: str) -> None:

@@ -13,8 +13,8 @@ from quarterdeck.gui.widgets.badge import shade
 from quarterdeck.schemas.discovery import ImportEntry
 
 Index = QModelIndex | QPersistentModelIndex
-NAME, ACTION, ENGINE, WHERE = range(4)
-TITLES = ("Model", "What happens", "Engine", "Where")
+CHOICE, NAME, ACTION, ENGINE, WHERE = range(5)
+TITLES = ("", "Model", "What happens", "Engine", "Where")
 
 
 class ImportList(QAbstractTableModel):
@@ -50,7 +50,7 @@ class ImportList(QAbstractTableModel):
     def choose_all(self, chosen: bool) -> None:
         self._chosen = [row.wanted and chosen for row in self._rows]
         if self._rows:
-            self.dataChanged.emit(self.index(0, NAME), self.index(len(self._rows) - 1, NAME))
+            self.dataChanged.emit(self.index(0, CHOICE), self.index(len(self._rows) - 1, CHOICE))
         self.chosen_changed.emit()
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
@@ -65,8 +65,10 @@ class ImportList(QAbstractTableModel):
         return None
 
     def flags(self, index: Index) -> Qt.ItemFlag:
+        if not index.isValid():
+            return Qt.ItemFlag.NoItemFlags
         flags = Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled
-        if index.isValid() and index.column() == NAME and self._rows[index.row()].wanted:
+        if index.column() == CHOICE and self._rows[index.row()].wanted:
             flags |= Qt.ItemFlag.ItemIsUserCheckable
         return flags
 
@@ -75,12 +77,18 @@ class ImportList(QAbstractTableModel):
             return None
         row, column = self._rows[index.row()], index.column()
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
-            return (row.name, row.word, row.engine, row.where)[column]
-        if role == Qt.ItemDataRole.CheckStateRole and column == NAME and row.wanted:
-            return Qt.CheckState.Checked if self._chosen[index.row()] else Qt.CheckState.Unchecked
-        if role == Qt.ItemDataRole.DecorationRole and column == ACTION:
-            return theme.icon(row.icon, shade(row.tone).fg)
-        return None
+            return ("", row.name, row.word, row.engine, row.where)[column]
+        return self._look(index.row(), role) if column == CHOICE else self._picture(row, column, role)
+
+    def _look(self, row: int, role: int) -> Any:
+        """The check box of a line."""
+        if role == Qt.ItemDataRole.CheckStateRole and self._rows[row].wanted:
+            return Qt.CheckState.Checked if self._chosen[row] else Qt.CheckState.Unchecked
+        return f"Import {self._rows[row].name}" if role == Qt.ItemDataRole.AccessibleTextRole else None
+
+    def _picture(self, row: imports.EntryRow, column: int, role: int) -> Any:
+        wanted = role == Qt.ItemDataRole.DecorationRole and column == ACTION
+        return theme.icon(row.icon, shade(row.tone).fg) if wanted else None
 
     def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
         if role != Qt.ItemDataRole.CheckStateRole or not self.flags(index) & Qt.ItemFlag.ItemIsUserCheckable:

@@ -14,7 +14,7 @@ from quarterdeck.gui.dialogs.ask import answer
 from quarterdeck.gui.presenters.backends import backend_card, summary
 from quarterdeck.gui.widgets.backend_card import BackendCardWidget
 from quarterdeck.gui.widgets.empty_state import EmptyState
-from quarterdeck.gui.widgets.scrolling import ScrollingColumn
+from quarterdeck.gui.widgets.scrolling import BAR_GAP, ScrollingColumn
 from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
@@ -69,16 +69,16 @@ class BackendsPage(QWidget):
         self.add = QPushButton("Add server…")
         self.add.setToolTip("Make a server known by its address, on this computer or elsewhere")
         self.add.clicked.connect(self.add_server)
-        header = QHBoxLayout()
+        header = self._header = QHBoxLayout()
         header.setSpacing(10)
-        # The list below keeps a gap for its scroll bar.
-        header.setContentsMargins(0, 0, 6, 0)
         header.addWidget(title)
         header.addWidget(self._summary, 1)
         header.addWidget(self.scan)
         header.addWidget(self.add)
-        scroll = ScrollingColumn()
+        scroll = self._scroll = ScrollingColumn()
         self._column = scroll.column
+        scroll.verticalScrollBar().rangeChanged.connect(self._align)
+        self._align()
         self.empty = EmptyState("backends")
         self.empty.chosen.connect(self._commands.scan)
         self._stack = QStackedWidget()
@@ -114,6 +114,12 @@ class BackendsPage(QWidget):
         spawn(answer(AddServerDialog(self._commands, self.window())), name="add server")
 
     @Slot()
+    def _align(self) -> None:
+        """The buttons above end where the cards end, with and without a scroll bar."""
+        bar = self._scroll.verticalScrollBar()
+        self._header.setContentsMargins(0, 0, BAR_GAP + (bar.sizeHint().width() if bar.maximum() else 0), 0)
+
+    @Slot()
     def _moved(self) -> None:
         if self._shown and not self._settle.isActive():
             self._settle.start()
@@ -145,7 +151,7 @@ class BackendsPage(QWidget):
             heading, why = EMPTY if self._store.connected else OFFLINE
             self.empty.show_state("backends", heading, why, "Look for servers" if self._store.connected else "")
         for button in (self.scan, self.add):
-            button.setEnabled(self._store.connected and not (button is self.scan and self._commands.scanning))
+            button.setEnabled(self._store.connected)
 
     def _add(self, name: str) -> None:
         card = BackendCardWidget()
@@ -179,7 +185,6 @@ class BackendsPage(QWidget):
     @Slot(bool)
     def _show_scanning(self, scanning: bool) -> None:
         self.scan.setText("Looking…" if scanning else "Look for servers")
-        self.scan.setEnabled(not scanning and self._store.connected)
 
     @Slot()
     def _icons(self) -> None:

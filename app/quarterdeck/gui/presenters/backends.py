@@ -83,6 +83,7 @@ ACTIONS = {
         Action("remove", "Remove…", "delete", "Removing", "removed"),
     )
 }
+_ANSWERING = (BackendState.RUNNING, BackendState.SWITCHING, BackendState.DEFECT)
 _OWNERS = {
     OwnerKind.QUARTERDECK: ("", ""),
     OwnerKind.SYSTEMD: ("systemd unit {name}", "The system starts and stops it as the user unit {name}."),
@@ -114,7 +115,7 @@ def backend_card(view: BackendView, *, since: float = 0.0) -> BackendCard:
 
 def summary(views: list[BackendView]) -> str:
     """How many of them run."""
-    running = sum(view.state in (BackendState.RUNNING, BackendState.SWITCHING, BackendState.DEFECT) for view in views)
+    running = sum(view.state in _ANSWERING for view in views)
     return f"{running} of {len(views)} running" if views else ""
 
 
@@ -150,7 +151,7 @@ def _foreign(view: BackendView) -> str:
 
 def _models(view: BackendView, names: list[str]) -> str:
     if not names:
-        return "No model is loaded"
+        return "No model is loaded" if view.state in _ANSWERING else ""
     if view.instances:
         return ""
     return listed(names, MOST_NAMES) if len(names) <= MOST_NAMES else f"{len(names):,} models: {listed(names, 3)}"

@@ -61,18 +61,17 @@ def bar(estimate: Estimate) -> Bar:
     return Bar(tuple(segments), max(need, card or 0, 1), card)
 
 
-def total_line(estimate: Estimate) -> str:
-    """What it needs, in one line."""
+def sums(estimate: Estimate) -> list[tuple[str, str]]:
+    """What the parts come to, what the engine takes at once, and what is free."""
     if not estimate.total_bytes:
-        return ""
-    words = f"Needs about {text.size(estimate.total_bytes)}"
+        return []
+    rows = [("Together", text.size(estimate.total_bytes))]
     if estimate.claim_bytes is not None and estimate.claim_bytes != estimate.total_bytes:
-        words += f", and the engine claims {text.size(estimate.claim_bytes)} at once"
-    if estimate.free_bytes is not None and estimate.card_bytes is not None:
-        words += f"; {text.size(estimate.free_bytes)} of {text.size(estimate.card_bytes)} are free"
-    elif estimate.free_bytes is not None:
-        words += f"; {text.size(estimate.free_bytes)} are free"
-    return words + "."
+        rows.append(("Taken at once by the engine", text.size(estimate.claim_bytes)))
+    if estimate.free_bytes is not None:
+        of = f" of {text.size(estimate.card_bytes)}" if estimate.card_bytes is not None else ""
+        rows.append(("Free now", f"{text.size(estimate.free_bytes)}{of}"))
+    return rows
 
 
 def holders_line(estimate: Estimate) -> str:
@@ -125,8 +124,9 @@ def past(estimate: Estimate, now: datetime) -> list[Past]:
 
 def force_text(estimate: Estimate) -> str:
     """What may follow from loading it all the same."""
+    need = estimate.sentence or f"It needs about {text.size(estimate.total_bytes)}."
     return (
-        f"{estimate.sentence or total_line(estimate)} The engine may run out of memory and end, and other programs "
+        f"{need} The engine may run out of memory and end, and other programs "
         "that use the GPU may be disturbed. Quarterdeck itself keeps running and records what happens."
     )
 

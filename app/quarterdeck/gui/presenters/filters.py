@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from quarterdeck.gui.presenters.engines import BACKEND_TITLES
@@ -29,6 +31,7 @@ SORT_TITLES = {
     SortKey.ENGINE: "Engine",
 }
 
+_PARTS = re.compile(r"(\D*)(\d{0,18})")
 _STATUS_ORDER = (Status.COMPATIBLE, Status.DEGRADED, Status.UNKNOWN, Status.TESTING, Status.INCOMPATIBLE)
 
 
@@ -59,9 +62,9 @@ class Filters(NamedTuple):
         return all(word in haystack for word in words)
 
 
-def sort_value(model: ModelView, key: SortKey) -> tuple[Any, str]:
+def sort_value(model: ModelView, key: SortKey) -> tuple[Any, Any]:
     """What `model` is ordered by; equal values fall back to the name."""
-    name = model.name.casefold()
+    name = natural(model.name)
     if key is SortKey.SIZE:
         return model.size_bytes or 0, name
     if key is SortKey.USED:
@@ -82,6 +85,12 @@ def count_line(shown: int, total: int) -> str:
     if shown == total:
         return "1 model" if total == 1 else f"{total} models"
     return f"{shown} of {total}"
+
+
+@lru_cache(maxsize=20_000)
+def natural(name: str) -> tuple[tuple[str, int], ...]:
+    """A name for sorting: numbers in it count as numbers, so that 8b comes before 14b."""
+    return tuple((words, int(digits or 0)) for words, digits in _PARTS.findall(name.casefold()))
 
 
 def _timestamp(at: datetime | None) -> float:

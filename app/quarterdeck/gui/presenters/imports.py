@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from quarterdeck.gui.presenters import text
 from quarterdeck.gui.presenters.badges import Tone
 from quarterdeck.gui.presenters.engines import BACKEND_TITLES
-from quarterdeck.gui.presenters.text import counted
 from quarterdeck.schemas.discovery import ImportAction, ImportEntry, ImportPreview
 
 FILE_FILTER = (
@@ -81,7 +81,7 @@ def heading(preview: ImportPreview) -> str:
 def result(done: ImportPreview) -> str:
     """What came of it."""
     counts = _counts(done.entries, ("added", "changed", "unchanged", "skipped"))
-    return f"Import finished: {counts or 'there was nothing to take over'}."
+    return text.sentence_start(f"{counts}.") if counts else "There was nothing to take over."
 
 
 def notes(preview: ImportPreview) -> list[str]:
@@ -89,7 +89,7 @@ def notes(preview: ImportPreview) -> list[str]:
     found = list(preview.warnings)
     if preview.servers:
         found.append(
-            f"It also names {counted(len(preview.servers), 'server', 'servers')}: {', '.join(preview.servers)}."
+            f"It also names {text.counted(len(preview.servers), 'server', 'servers')}: {', '.join(preview.servers)}."
         )
     return found
 
@@ -102,5 +102,5 @@ def _counts(entries: Sequence[ImportEntry], words: tuple[str, str, str, str]) ->
 
 
 def _value(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+    words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return words if len(words) <= LONGEST_VALUE else f"{words[:LONGEST_VALUE]}…"

@@ -37,13 +37,13 @@ def heading(entries: Sequence[QueueEntry]) -> str:
 
 def _line(entry: QueueEntry, since: float) -> QueueLine:
     loading = entry.position == 0
-    parts = [entry.why.rstrip(".")] if entry.why else []
-    if loading:
-        parts.insert(0, "Loading")
-    parts.append(f"{'' if loading else 'waiting for '}{elapsed(entry.waiting_s + since)}")
+    parts = [f"{'Loading' if loading else 'Waiting'} for {elapsed(entry.waiting_s + since)}"]
     if entry.expected_s is not None:
         left = entry.expected_s - since
         parts.append(f"ready in about {duration(left)}" if left >= 1 else "ready any moment")
     if entry.waiters > 1:
-        parts.append(f"{counted(entry.waiters, 'request waits', 'requests wait')} for it")
+        parts.append(counted(entry.waiters, "request", "requests"))
+    if entry.why:
+        # Last, because the end of a long line is cut off.
+        parts.append(entry.why.rstrip("."))
     return QueueLine("" if loading else f"{entry.position}.", entry.model, " · ".join(parts), loading)

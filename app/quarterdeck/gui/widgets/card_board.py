@@ -126,7 +126,9 @@ class CardBoard(QScrollArea):
                 self._shapes[name] = self._shape(name, now)
         heights = [self._height(self._shapes[name]) for name in self.order]
         column = self.fontMetrics().averageCharWidth() * COLUMN_IN_LETTERS
-        self._grid = lay_out(heights, self.viewport().width() - LEFT - RIGHT, column=column, gap=GAP)
+        # The cards end at the same place with and without a scroll bar.
+        right = RIGHT - (self.verticalScrollBar().width() if self.verticalScrollBar().isVisible() else 0)
+        self._grid = lay_out(heights, self.viewport().width() - LEFT - max(0, right), column=column, gap=GAP)
         self._inside.setMinimumHeight(self._grid.height + TOP + BOTTOM)
         self._show_cards()
         self._await_pauses(now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QColor, QPixmap
+from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from quarterdeck.errors import AppError
@@ -16,6 +16,7 @@ from quarterdeck.gui.widgets.badge import StatusBadge
 from quarterdeck.gui.widgets.estimate_bar import EstimateBar, colour
 from quarterdeck.schemas.estimate import Estimate, Verdict
 
+RIGHT = Qt.AlignmentFlag.AlignRight
 PAST_HEADER = ("Loaded", "Context", "Predicted", "Measured", "Off by")
 
 
@@ -34,7 +35,7 @@ class EstimatePanel(QScrollArea):
         self._estimate: Estimate | None = None
         self.badge = StatusBadge()
         self.state = _label("muted")
-        self.sentence, self.hint, self.total = _label(), _label("muted"), _label()
+        self.sentence, self.hint = _label(), _label("muted")
         self.bar = EstimateBar()
         self.longest, self.advice = _label(), _label()
         self.holders, self.learned = _label("muted"), _label("muted")
@@ -65,7 +66,7 @@ class EstimatePanel(QScrollArea):
         column.setContentsMargins(0, 0, 8, 0)
         column.setSpacing(8)
         column.addLayout(top)
-        for part in (self.sentence, self.total, self.bar):
+        for part in (self.sentence, self.hint, self.bar):
             column.addWidget(part)
         column.addLayout(self._legend)
         for line, button in ((self.longest, self.use_longest), (self.advice, self.use_pair)):
@@ -73,7 +74,7 @@ class EstimatePanel(QScrollArea):
             row.addWidget(line, 1)
             row.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
             column.addLayout(row)
-        for part in (self.hint, self.holders, self.learned):
+        for part in (self.holders, self.learned):
             column.addWidget(part)
         column.addLayout(self._past)
         column.addStretch(1)
@@ -107,7 +108,6 @@ class EstimatePanel(QScrollArea):
         lines = {
             self.sentence: estimate.sentence if estimate else "",
             self.hint: estimate.hint if estimate else "",
-            self.total: words.total_line(estimate) if estimate else "",
             self.longest: words.longest_line(estimate) if estimate else "",
             self.advice: words.advice_line(estimate) if estimate else "",
             self.holders: words.holders_line(estimate) if estimate else "",
@@ -130,16 +130,18 @@ class EstimatePanel(QScrollArea):
         if self._estimate is None or not self._estimate.total_bytes:
             return
         side = self.fontMetrics().height() - 6
-        for row, segment in enumerate(words.bar(self._estimate).segments):
+        segments = words.bar(self._estimate).segments
+        for row, segment in enumerate(segments):
             square = QLabel()
             picture = QPixmap(side, side)
-            picture.fill(QColor(colour(segment)))
+            picture.fill(colour(segment))
             square.setPixmap(picture)
             self._legend.addWidget(square, row, 0)
             self._legend.addWidget(_label("", segment.label, wrap=False), row, 1)
-            amount = _label("", size(segment.bytes), wrap=False)
-            amount.setAlignment(Qt.AlignmentFlag.AlignRight)
-            self._legend.addWidget(amount, row, 2)
+            self._legend.addWidget(_label("", size(segment.bytes), wrap=False), row, 2, RIGHT)
+        for row, (label, amount) in enumerate(words.sums(self._estimate), start=len(segments)):
+            for column, shown in ((1, label), (2, amount)):
+                self._legend.addWidget(_label("muted", shown, wrap=False), row, column, _side(column - 1))
 
     def _show_past(self) -> None:
         _empty(self._past)
@@ -165,7 +167,7 @@ class EstimatePanel(QScrollArea):
 
 
 def _side(column: int) -> Qt.AlignmentFlag:
-    return Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
+    return RIGHT if column else Qt.AlignmentFlag.AlignLeft
 
 
 def _label(role: str = "", text: str = "", *, wrap: bool = True) -> QLabel:

@@ -51,7 +51,6 @@ class ModelsHeader(QWidget):
     @Slot(bool)
     def show_scanning(self, scanning: bool) -> None:
         self.scan_button.setText("Scanning…" if scanning else "Scan")
-        self.scan_button.setEnabled(not scanning)
         about = "Looking for models and servers…" if scanning else (
             "Look for models on this computer and for running servers. Nothing is loaded."
         )  # fmt: skip

@@ -14,6 +14,7 @@ def line_table(model: QAbstractItemModel, name: str, *, widths: tuple[int, ...] 
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     table.setShowGrid(False)
+    table.setStyleSheet("QTableView::item { padding: 0 5px; }")
     table.setTabKeyNavigation(False)
     table.setWordWrap(False)
     table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
