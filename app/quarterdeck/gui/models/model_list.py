@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
-from quarterdeck.gui.presenters.filters import Filters, ordered
+from quarterdeck.gui.presenters.filters import Filters, chosen, ordered, search_text
 
 if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
+    from quarterdeck.schemas.models import ModelView
 
 
 class ModelRows(QObject):
@@ -25,6 +26,7 @@ class ModelRows(QObject):
         super().__init__(parent)
         self._store = store
         self._known: set[str] = set()
+        self._texts: dict[str, tuple[ModelView, str]] = {}
         self.filters = Filters()
         self.names: list[str] = []
         # A scan adds models by the thousand, each with an event of its own.
@@ -43,8 +45,7 @@ class ModelRows(QObject):
         """Show what these filters let through."""
         self.filters = filters
         self._known = set(self._store.models)
-        accepted = (model for model in self._store.models.values() if filters.accepts(model))
-        self._show([model.name for model in accepted])
+        self._show([model.name for model in chosen(self._store.models.values(), filters, self._text)])
 
     @Slot()
     def follow(self) -> None:
@@ -53,7 +54,15 @@ class ModelRows(QObject):
         models = self._store.models
         came = [model.name for name, model in models.items() if name not in self._known and self.filters.accepts(model)]
         self._known = set(models)
+        self._texts = {name: text for name, text in self._texts.items() if name in models}
         self._show([*(name for name in self.names if name in models), *came])
+
+    def _text(self, model: ModelView) -> str:
+        """What a search looks through, worked out once for each state of a model."""
+        known = self._texts.get(model.name)
+        if known is None or known[0] is not model:
+            known = self._texts[model.name] = (model, search_text(model))
+        return known[1]
 
     @Slot(str)
     def _changed(self, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -48,18 +48,27 @@ class Filters(NamedTuple):
         return bool(self.words.strip()) or self.status is not None
 
     def accepts(self, model: ModelView) -> bool:
-        """Every word must occur in a name, the architecture, the quantization, the group or the engine."""
-        if self.status is not None and model.status is not self.status:
-            return False
-        words = self.words.casefold().split()
-        if not words:
-            return True
-        title = BACKEND_TITLES.get(model.backend)
-        fields = (
-            model.name, *model.aliases, model.architecture, model.quantization, model.group, model.backend, title,
-        )  # fmt: skip
-        haystack = " ".join(field for field in fields if field).casefold()
-        return all(word in haystack for word in words)
+        return bool(chosen((model,), self))
+
+
+def search_text(model: ModelView) -> str:
+    """What a search looks through: names, architecture, quantization, group and engine."""
+    fields = (
+        model.name, *model.aliases, model.architecture, model.quantization, model.group, model.backend,
+        BACKEND_TITLES.get(model.backend),
+    )  # fmt: skip
+    return " ".join(field for field in fields if field).casefold()
+
+
+def chosen(
+    models: Iterable[ModelView], filters: Filters, text_of: Callable[[ModelView], str] = search_text
+) -> list[ModelView]:
+    """The models with the status that is wanted, in whose text every word occurs."""
+    words = filters.words.casefold().split()
+    found = [model for model in models if filters.status is None or model.status is filters.status]
+    for word in words:
+        found = [model for model in found if word in text_of(model)]
+    return found
 
 
 def sort_value(model: ModelView, key: SortKey) -> tuple[Any, Any]:
