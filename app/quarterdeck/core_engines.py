@@ -9,6 +9,7 @@ from quarterdeck.backends import keys
 from quarterdeck.backends.base import Backend
 from quarterdeck.backends.embedded import EmbeddedBackend
 from quarterdeck.backends.litellm import LiteLLMBackend
+from quarterdeck.backends.llama_server import LlamaServerBackend
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.backends.ollama import OllamaBackend
 from quarterdeck.backends.openai_compatible import OpenAICompatibleBackend
@@ -36,6 +37,12 @@ def make_backends(core: Surroundings) -> dict[str, Backend]:
     settings, log, key_for = core.settings, core.log, core.key_for
     made: tuple[Backend, ...] = (
         EmbeddedBackend(log(BackendKind.EMBEDDED), stop_patience=lambda: settings().stop_timeout),
+        LlamaServerBackend(
+            log(BackendKind.LLAMA_SERVER),
+            settings=settings,
+            known_urls=lambda: core.urls(BackendKind.LLAMA_SERVER),
+            headers=lambda url: keys.headers(url, key_for(url)),
+        ),
         VllmBackend(
             log(BackendKind.VLLM),
             settings=settings,
