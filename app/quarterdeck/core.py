@@ -25,9 +25,11 @@ from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.proxy.openai import OpenAIProxy
 from quarterdeck.proxy.requests import RequestLog
 from quarterdeck.registry.models import Registry
+from quarterdeck.scheduling.attribution import Attribution
 from quarterdeck.scheduling.catalog import Catalog
 from quarterdeck.scheduling.discovery import Discovery
 from quarterdeck.scheduling.estimates import Estimator
+from quarterdeck.scheduling.follower import Follower
 from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.leftovers import Daemons, stop_engines
@@ -109,6 +111,9 @@ class Core:
         await self._registry.seed_starter()
         await self._start_scheduling()
         await self._listen(public=public, strict_port=strict_port)
+        await self._follower.open()
+        # Before the scheduler, which it tells of changes.
+        self._stack.push_async_callback(self._follower.close)
         self._stack.callback(events.close)
         if public and settings.discover_at_start:
             self._look_around()
@@ -203,6 +208,7 @@ class Core:
         )
         settling = Settling(catalog, self._events, self._issues)
         self._stack.push_async_callback(settling.close)
+        memory = MemoryWatch(self._sampler)
         self._scheduler = scheduler = Scheduler(
             catalog,
             self._backends,
@@ -210,12 +216,23 @@ class Core:
             self._events,
             settings=self._settings,
             hardware=self._hardware,
-            on_backend=lambda backend: self._landscape.publish(backend.name),
-            memory=MemoryWatch(self._sampler),
+            on_backend=self._backend_changed,
+            memory=memory,
             estimator=estimator,
         )
         self._estimator = estimator
         self._landscape = Landscape(scheduler, self._servers, self._relay.backend)
+        self._attribution = Attribution(
+            catalog,
+            scheduler.loaded,
+            queue=lambda: scheduler.queue,
+            book=self._sampler.book,
+            memory=memory,
+            issues=self._issues,
+            tell=lambda backend: self._landscape.publish(backend.name),
+        )
+        self._stack.push_async_callback(self._attribution.close)
+        self._follower = Follower(catalog, self._issues, on_change=scheduler.update)
         self._discovery = Discovery(self._servers, self._backends, catalog, settings=self._settings)
         await scheduler.open()
         await self._servers.open()
@@ -235,6 +252,7 @@ class Core:
             landscape=self._landscape,
             discovery=self._discovery,
             estimator=self._estimator,
+            follower=self._follower,
             events=self._events,
             sampler=self._sampler,
             requests=self._requests,
@@ -279,6 +297,10 @@ class Core:
             await listener.stop()
         for stopping in self._retired:
             await stopping
+
+    def _backend_changed(self, backend: Backend) -> None:
+        self._attribution.changed(backend)
+        self._landscape.publish(backend.name)
 
     def _settings(self) -> Settings:
         return self.preferences.current

@@ -114,9 +114,12 @@ class LiteLLMBackend(Backend):
         return [_found(name, url, facts.get(name, {})) for name in names]
 
     def view(self, instances: Sequence[Instance]) -> BackendView:
-        return describe(
+        view = describe(
             self, self._own, instances, url=lambda: self._url(None), version=None, may_start=self._may_start
         )
+        if "restart" in view.actions:
+            view.actions.append("reload")
+        return view
 
     async def start(self) -> None:
         await self._serving(self._url(None), START_SECONDS, lambda _stage, _fraction: None)

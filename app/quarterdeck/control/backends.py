@@ -1,4 +1,4 @@
-"""`/api/backends`: state, start, stop, restart and logs."""
+"""`/api/backends`: state, start, stop, restart, reload and logs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def router(services: Services) -> APIRouter:
     @routes.post("/{name:path}/start")
     async def start(name: str) -> BackendView:
         return await landscape.act(name, "start")
+
+    @routes.post("/{name:path}/reload")
+    async def reload(name: str) -> BackendView:
+        """Let an engine read its configuration again; the models that it offers now are taken over."""
+        view = await landscape.act(name, "reload")
+        await services.discovery.scan()
+        return view
 
     @routes.get("/{name:path}/logs")
     async def logs(name: str, tail: Annotated[int, Query(ge=0, le=100_000)] = 1000) -> list[LogLine]:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from quarterdeck.errors import AppError
-from quarterdeck.proxy.errors import error_response
+from quarterdeck.proxy.errors import error_response, retry_after
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def render(path: str, error: AppError) -> Response:
     """`/v1` answers as OpenAI does, everything else with `detail`, `code` and `hint`."""
     if path.startswith("/v1"):
         return error_response(error)
-    return JSONResponse(error.as_dict(), status_code=error.status)
+    return JSONResponse(error.as_dict(), status_code=error.status, headers=retry_after(error))
 
 
 def install(app: FastAPI) -> None:

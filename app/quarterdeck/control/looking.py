@@ -1,4 +1,4 @@
-"""`/api/estimate`, `/api/import`, `/api/scan`, `/api/absences`: what can be known before anything is loaded."""
+"""`/api/estimate`, `/api/import`, `/api/follows`, `/api/scan`, `/api/absences`: what is known before any load."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from quarterdeck.control.load_configs import check_load_config
 from quarterdeck.control.services import Services
 from quarterdeck.errors import AppError
 from quarterdeck.registry.importers import ImportPlan
+from quarterdeck.registry.imports import read_text
 from quarterdeck.registry.models import Registry
+from quarterdeck.registry.sources import absolute
 from quarterdeck.schemas.backends import ServerCreate
-from quarterdeck.schemas.discovery import Absence, ImportPreview, ImportRequest, ScanResult
+from quarterdeck.schemas.discovery import Absence, FollowedFile, ImportPreview, ImportRequest, ScanResult
 from quarterdeck.schemas.estimate import Estimate, EstimateRequest
 from quarterdeck.schemas.jsontext import parse_load_config
-
-LARGEST_IMPORT = 16 * 1024 * 1024
 
 
 class ScanRequest(BaseModel):
@@ -41,6 +41,17 @@ def router(services: Services) -> APIRouter:
     @routes.post("/import")
     async def import_models(request: ImportRequest) -> ImportPreview:
         return await _import(services, request)
+
+    @routes.get("/follows")
+    async def followed_files() -> list[FollowedFile]:
+        """The imported files that are read again when they change."""
+        return await services.follower.files()
+
+    @routes.delete("/follows", status_code=204)
+    async def unfollow(path: str) -> Response:
+        """Follow a file no longer; its models stay."""
+        await services.follower.unfollow(Path(path))
+        return Response(status_code=204)
 
     @routes.post("/scan")
     async def scan(request: ScanRequest | None = None) -> ScanResult:
@@ -71,21 +82,38 @@ def _config(services: Services, request: EstimateRequest, backend: str, stored: 
     """The load_config in question, with the fields of the request over it under the engine's own names."""
     given = stored if request.load_config is None else request.load_config
     check_load_config(services, backend, given)
-    config = services.scheduler.backends[backend].check_config(parse_load_config(given))
-    names = _VLLM_NAMES if backend == "vllm" else _LLAMA_NAMES
-    wanted = {"n_ctx": request.n_ctx, "parallel": request.parallel, "kv_type": request.kv_type}
-    for field, value in wanted.items():
-        if value is not None:
-            config.update(dict.fromkeys(names[field], value))
-    return services.scheduler.backends[backend].check_config(config)
+    engine = services.scheduler.backends.get(backend)
+    if engine is None:
+        raise AppError(
+            "unknown_backend",
+            f"There is no backend named “{backend}”.",
+            f"Choose one of these: {', '.join(services.scheduler.backends)}.",
+        )
+    config = engine.check_config(parse_load_config(given))
+    options = {word: option.name for option in engine.options for word in (option.name, *option.also)}
+    said: dict[str, Any] = {}
+    unsaid: dict[str, Any] = {}
+    for field, words in _FIELDS.items():
+        if (value := getattr(request, field)) is not None:
+            mine = [options[word] for word in words if word in options]
+            said |= dict.fromkeys(mine, value)
+            # Ollama has these for the whole server only; an estimate can do without the option.
+            unsaid |= {} if mine else {field: value}
+    return {**config, **engine.check_config(said), **unsaid}
 
 
-_LLAMA_NAMES = {"n_ctx": ("n_ctx",), "parallel": ("n_parallel",), "kv_type": ("cache_type_k", "cache_type_v")}
-_VLLM_NAMES = {"n_ctx": ("max_model_len",), "parallel": ("max_num_seqs",), "kv_type": ("kv_cache_dtype",)}
+_FIELDS = {
+    "n_ctx": ("n_ctx",),
+    "parallel": ("n_parallel",),
+    "kv_type": ("cache_type_k", "cache_type_v", "kv_cache_dtype"),
+}
+"""The fields of a request, and what the options of engines call them."""
 
 
 async def _import(services: Services, request: ImportRequest) -> ImportPreview:
     """Read, preview and, when asked, apply; servers that the text names become known too."""
+    if request.follow and request.path is None:
+        raise AppError("bad_request", "Only a file can be followed.", "Send the path of the file.")
     registry = services.scheduler.catalog.registry
     plan = await asyncio.to_thread(_plan, registry, request)
     done = await registry.import_plan(plan, request.names, request.apply)
@@ -94,8 +122,9 @@ async def _import(services: Services, request: ImportRequest) -> ImportPreview:
     for url in done.servers:
         await _add_server(services, url, done)
     if request.follow and request.path is not None:
-        await registry.follow(Path(request.path), request.format)
+        await services.follower.follow(Path(request.path), request.format)
     await services.scheduler.catalog.reload()
+    services.scheduler.update()
     return done
 
 
@@ -111,14 +140,5 @@ def _plan(registry: Registry, request: ImportRequest) -> ImportPlan:
         raise AppError("bad_request", "Give either a file or a text.", "Send path or text.")
     if request.path is None:
         return registry.read_import(request.text or "", name="text", format=request.format)
-    path = Path(request.path)
-    try:
-        if path.stat().st_size > LARGEST_IMPORT:
-            raise AppError("import_too_large", f"“{path.name}” is too large to be a list of models.", "Choose another.")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise AppError(
-            "file_unreadable", f"“{path}” cannot be read: {reason}.", "Check the path and its permissions."
-        ) from None
-    return registry.read_import(text, name=str(path), format=request.format)
+    path = absolute(request.path)
+    return registry.read_import(read_text(path), name=str(path), format=request.format)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fastapi import APIRouter, Response
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
+from starlette.types import Receive, Scope, Send
 
 from quarterdeck.backends.ollama import OllamaBackend
 from quarterdeck.backends.ollama_library import OllamaLibrary
@@ -16,9 +16,8 @@ from quarterdeck.backends.openai_compatible import PRESETS
 from quarterdeck.control.services import Services
 from quarterdeck.errors import AppError
 from quarterdeck.hardware.processes import stop_process
-from quarterdeck.schemas.backends import BackendKind, BackendView, ServerCreate, ServerPreset
-
-KILL_PATIENCE = 5.0
+from quarterdeck.proxy.disconnect import until_disconnect
+from quarterdeck.schemas.backends import BackendKind, BackendView, PullProgress, ServerCreate, ServerPreset
 
 
 class ProcessToStop(BaseModel):
@@ -66,7 +65,10 @@ def router(services: Services) -> APIRouter:
 
     @routes.post("/gpu/processes/{pid}/stop")
     async def stop_gpu_process(pid: int, process: ProcessToStop) -> dict[str, str]:
-        await asyncio.to_thread(stop_process, pid, process.create_time, KILL_PATIENCE)
+        """End a program that holds GPU memory; engines of models are refused, they are unloaded instead."""
+        if owner := await asyncio.to_thread(services.sampler.book.owner_of, pid):
+            raise _process_of_model(pid, *owner)
+        await asyncio.to_thread(stop_process, pid, process.create_time, services.preferences.current.stop_timeout)
         return {"message": f"Process {pid} has ended."}
 
     _add_ollama(routes, services)
@@ -75,9 +77,12 @@ def router(services: Services) -> APIRouter:
 
 def _add_ollama(routes: APIRouter, services: Services) -> None:
     @routes.post("/ollama/pull")
-    async def pull(which: OllamaModel) -> StreamingResponse:
+    async def pull(which: OllamaModel) -> PullStream:
         """Progress as one JSON object a line; a client that leaves cancels the download."""
-        return StreamingResponse(_pull(services, which.model), media_type="application/x-ndjson")
+        steps = _library(services).pull(which.model)
+        # What is wrong at once is an answer of its own, not a line of one.
+        first = await anext(steps, None)
+        return PullStream(_lines(services, first, steps), steps)
 
     @routes.post("/ollama/create")
     async def create(new: OllamaCopy) -> dict[str, str]:
@@ -96,13 +101,49 @@ def _add_ollama(routes: APIRouter, services: Services) -> None:
         return {"message": f"{which.model} was deleted."}
 
 
-async def _pull(services: Services, tag: str) -> AsyncIterator[str]:
+async def _lines(
+    services: Services, first: PullProgress | None, steps: AsyncGenerator[PullProgress, None]
+) -> AsyncGenerator[str, None]:
     try:
-        async for progress in _library(services).pull(tag):
+        if first is not None:
+            yield first.model_dump_json() + "\n"
+        async for progress in steps:
             yield progress.model_dump_json() + "\n"
         await services.discovery.scan()
     except AppError as error:
         yield json.dumps(error.as_dict()) + "\n"
+
+
+class PullStream(Response):
+    """The lines of a download; when the client leaves, they end and the download (`steps`) with them."""
+
+    def __init__(self, lines: AsyncGenerator[str, None], steps: AsyncGenerator[PullProgress, None]) -> None:
+        super().__init__(media_type="application/x-ndjson")
+        self._lines = lines
+        self._steps = steps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await until_disconnect(receive, self._send_all(send))
+        finally:
+            await self._lines.aclose()
+            await self._steps.aclose()
+
+    async def _send_all(self, send: Send) -> None:
+        headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-cache")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for line in self._lines:
+            await send({"type": "http.response.body", "body": line.encode(), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _process_of_model(pid: int, model: str, backend: str) -> AppError:
+    return AppError(
+        "process_of_model",
+        f"Process {pid} runs the model “{model}” for {backend}. It is not ended.",
+        "Unload the model, or cancel its load: then its engine gives the memory back.",
+        status=409,
+    )
 
 
 def _library(services: Services) -> OllamaLibrary:

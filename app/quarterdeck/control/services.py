@@ -12,6 +12,7 @@ from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.proxy.requests import RequestLog
 from quarterdeck.scheduling.discovery import Discovery
 from quarterdeck.scheduling.estimates import Estimator
+from quarterdeck.scheduling.follower import Follower
 from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.scheduler import Scheduler
@@ -28,6 +29,7 @@ class Services:
     landscape: Landscape
     discovery: Discovery
     estimator: Estimator
+    follower: Follower
     events: EventLog
     sampler: Sampler
     requests: RequestLog

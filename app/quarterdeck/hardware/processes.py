@@ -112,6 +112,11 @@ class ProcessBook:
             return None
         return f"{model} is loaded, but nothing of it is in GPU memory: it runs on the processor."
 
+    def owner_of(self, pid: int) -> tuple[str, str] | None:
+        """The model and the backend that a process works for, itself or through one of its ancestors."""
+        model, backend = self._owner(_lineage(pid, {}))
+        return None if model is None or backend is None else (model, backend)
+
     def holders_among(self, pids: Collection[int]) -> list[GpuProcess]:
         """Those of the last reading that are one of `pids` or were started by one of them."""
         seen, wanted = self._seen, set(pids)

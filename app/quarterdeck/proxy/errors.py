@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -29,8 +30,13 @@ def openai_error(error: AppError) -> dict[str, Any]:
 
 
 def error_response(error: AppError) -> JSONResponse:
-    headers = {"Retry-After": str(error.details["retry_after"])} if "retry_after" in error.details else None
-    return JSONResponse(openai_error(error), status_code=error.status, headers=headers)
+    return JSONResponse(openai_error(error), status_code=error.status, headers=retry_after(error))
+
+
+def retry_after(error: AppError) -> dict[str, str]:
+    """The header that tells clients when to come back, for errors that pass."""
+    seconds = error.details.get("retry_after")
+    return {"Retry-After": str(math.ceil(seconds))} if isinstance(seconds, int | float) else {}
 
 
 def error_event(error: AppError) -> bytes:

@@ -55,13 +55,13 @@ class OpenAIProxy:
 
     async def _list(self, _request: Request) -> Response:
         """The models that can be asked for."""
-        items = [_model_item(view) for view in self._scheduler.catalog.all()]
+        items = [_model_item(view) for view in self._scheduler.catalog.all() if view.hidden is None]
         return JSONResponse({"object": "list", "data": items})
 
     async def _one(self, request: Request) -> Response:
         """One model."""
         try:
-            return JSONResponse(_model_item(self._scheduler.catalog.get(request.path_params["id"])))
+            return JSONResponse(_model_item(self._scheduler.catalog.resolve(request.path_params["id"])[0]))
         except AppError as error:
             return error_response(error)
 
@@ -72,7 +72,7 @@ class OpenAIProxy:
         try:
             body = await _read_body(request)
             fields = _parse(body)
-            view = self._scheduler.catalog.get(fields["model"])
+            view, rule = self._scheduler.catalog.resolve(fields["model"])
         except AppError as error:
             return error_response(error)
         outgoing = Outgoing(
@@ -83,7 +83,7 @@ class OpenAIProxy:
             content_type=request.headers.get("content-type", "application/json"),
             stream=fields.get("stream") is True,
             force=request.headers.get("x-quarterdeck-force", "").lower() == "true",
-            route="exact" if fields["model"] == view.name else "alias",
+            route=rule,
         )
         record = RequestRecord(
             self._requests, path=outgoing.path, model=view.name, backend=view.backend,

@@ -32,6 +32,8 @@ class RunState:
     last_error: str | None = None
     queue_position: int | None = None
     cooldown_until: datetime | None = None
+    vram_bytes: int | None = None
+    alarm: str | None = None
     published_at: float = 0.0
 
 
@@ -163,6 +165,15 @@ class Catalog:
             run.cooldown_until = until
             self._publish_known(name)
 
+    def set_memory(self, name: str, vram_bytes: int | None, alarm: str | None) -> bool:
+        """What of a loaded model is in GPU memory, and what is wrong about it; whether that is news."""
+        run = self._runs.get(name)
+        if run is None or (run.vram_bytes, run.alarm) == (vram_bytes, alarm):
+            return False
+        run.vram_bytes, run.alarm = vram_bytes, alarm
+        self._publish_known(name)
+        return True
+
     def publish(self, name: str) -> ModelView:
         view = self.get(name)
         self._run(name).published_at = time.monotonic()
@@ -197,6 +208,8 @@ class Catalog:
                 "last_error": run.last_error or view.last_error,
                 "queue_position": run.queue_position,
                 "cooldown_until": _still_to_come(run.cooldown_until),
+                "vram_bytes": run.vram_bytes,
+                "alarm": run.alarm,
             }
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
+from quarterdeck.backends.litellm import LiteLLMBackend
 from quarterdeck.errors import AppError
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.scheduling.servers import Servers
@@ -43,6 +45,8 @@ class Landscape:
     def views(self) -> list[BackendView]:
         servers = {view.name: view for view in self._servers.views()}
         engines = [_joined(view, servers.pop(view.name, None)) for view in self._scheduler.backend_views()]
+        for engine in engines:
+            self._add_memory(engine)
         return [*engines, *servers.values()]
 
     def view(self, name: str) -> BackendView:
@@ -59,7 +63,9 @@ class Landscape:
         )
 
     async def act(self, name: str, action: str) -> BackendView:
-        """`start`, `stop` or `restart`; whoever owns the server does it."""
+        """`start`, `stop`, `restart` or `reload`; whoever owns the server does it."""
+        if action == "reload":
+            return await self._reload(name)
         if self.is_kept_elsewhere(name):
             await self._servers.act(name, action)
         elif action == "start":
@@ -69,6 +75,31 @@ class Landscape:
         else:
             await self._scheduler.restart(name)
         return self.view(name)
+
+    async def _reload(self, name: str) -> BackendView:
+        """Let an engine take over its changed configuration; the view says it when there was no change."""
+        engine = None if self.is_kept_elsewhere(name) else self._scheduler.backends.get(name)
+        if not isinstance(engine, LiteLLMBackend):
+            title = self.view(name).title
+            raise AppError(
+                "cannot_reload",
+                f"{title} has no configuration that can be read again.",
+                "Restart it instead.",
+                status=409,
+            )
+        restarted = await engine.reload()
+        self.publish(name)
+        view = self.view(name)
+        return view if restarted else view.model_copy(update={"detail": "Its configuration has not changed."})
+
+    def _add_memory(self, engine: BackendView) -> None:
+        for instance in engine.instances:
+            # Ollama may have deleted a model that is loaded.
+            with contextlib.suppress(AppError):
+                model = self._scheduler.catalog.get(instance.model)
+                instance.vram_bytes, instance.alarm = model.vram_bytes, model.alarm
+        known = [each.vram_bytes for each in engine.instances if each.vram_bytes is not None]
+        engine.vram_bytes = sum(known) if known else None
 
     def is_kept_elsewhere(self, name: str) -> bool:
         """Whether a server has an owner of its own, who acts and keeps its log, instead of an engine of ours."""

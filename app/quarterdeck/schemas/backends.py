@@ -70,8 +70,8 @@ class InstanceView(BaseModel):
 class BackendView(BaseModel):
     """One backend. Memory in bytes, uptime in seconds; `command` is the exact command line of its engine.
 
-    `actions` names what can be done with it now: `start`, `stop`, `restart`, `remove`. `version`, `pid` and so on are
-    those of the first instance, or of the server where one server holds all models.
+    `actions` names what can be done with it now: `start`, `stop`, `restart`, `reload`, `remove`. `version`, `pid` and
+    so on are those of the first instance, or of the server where one server holds all models.
     """
 
     name: str
