@@ -243,7 +243,7 @@ def test_an_engine_that_refuses_connections_is_a_bad_gateway(core: ScriptedCore,
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_lost")
 
 
-@pytest.mark.parametrize("mode", ["dies", "dies_in_event"])
+@pytest.mark.parametrize("mode", ["dies", "dies_in_event", "fades"])
 def test_an_engine_lost_in_a_stream_is_told_in_the_stream(
     core: ScriptedCore, engine: FakeEngine, model: str, mode: str
 ) -> None:

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from real_engines import OLLAMA, VLLM, VLLM_MODEL
 from serve_process import STARTER, Serve, serving, wait_for
+
+from quarterdeck.backends.listeners import pids_by_port
 
 SECOND = "second-llama"
 OLLAMA_MODEL = "smol-on-ollama"
@@ -30,6 +33,19 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def end_listener(port: int) -> None:
+    """End what listens on a loopback port, with all it started: an Ollama outlives a `serve` that is killed."""
+    pid = pids_by_port().get(port)
+    if pid is None:
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        server = psutil.Process(pid)
+        family = [*server.children(recursive=True), server]
+        for process in family:
+            process.kill()
+        psutil.wait_procs(family, timeout=10)
 
 
 @dataclass
@@ -69,6 +85,7 @@ class EngineRoom:
 
     def __init__(self, serve: Serve, ollama_port: int) -> None:
         self.serve = serve
+        self.ollama_port = ollama_port
         self.ollama_url = f"http://127.0.0.1:{ollama_port}"
         self.models = [STARTER, SECOND]
         self.watcher = Watcher(serve)
@@ -89,15 +106,24 @@ class EngineRoom:
         subprocess.run(
             [OLLAMA, "create", TAG, "-f", modelfile], env=environment, check=True, capture_output=True, timeout=120
         )
-        body = {"model_name": OLLAMA_MODEL, "url": self.ollama_url, "backend": "ollama", "served_name": TAG}
-        answer = self.serve.http.post("/api/models", json=body)
-        assert answer.status_code == 201, answer.text
+        self.register_ollama(OLLAMA_MODEL)
         self.models.append(OLLAMA_MODEL)
 
-    def add_vllm(self) -> None:
-        answer = self.serve.add(VLLM_NAME, VLLM_MODEL, backend="vllm", load_config=VLLM_CONFIG)
+    def register_ollama(self, name: str) -> None:
+        body = {"model_name": name, "url": self.ollama_url, "backend": "ollama", "served_name": TAG}
+        answer = self.serve.http.post("/api/models", json=body)
         assert answer.status_code == 201, answer.text
+
+    def add_vllm(self) -> None:
+        self.register_vllm(VLLM_NAME)
         self.models.append(VLLM_NAME)
+
+    def register_vllm(self, name: str) -> None:
+        answer = self.serve.add(name, VLLM_MODEL, backend="vllm", load_config=VLLM_CONFIG)
+        assert answer.status_code == 201, answer.text
+
+    def loaded(self) -> list[str]:
+        return [each["name"] for each in self.serve.http.get("/api/models").json() if each["loaded"]]
 
     def chat(self, model: str, **fields: Any) -> httpx.Response:
         body = {"model": model, "messages": QUESTION, "max_tokens": 4, **fields}
@@ -142,10 +168,13 @@ def engine_room(data_dir: Path, file: Path, *, vllm: bool, **environment: str) -
         "HF_HUB_OFFLINE": "1",
         **environment,
     }
-    with serving(data_dir, **settings) as serve:
-        room = EngineRoom(serve, port)
-        room.add_llama(file)
-        room.add_ollama(file, data_dir.parent)
-        if vllm:
-            room.add_vllm()
-        yield room
+    try:
+        with serving(data_dir, **settings) as serve:
+            room = EngineRoom(serve, port)
+            room.add_llama(file)
+            room.add_ollama(file, data_dir.parent)
+            if vllm:
+                room.add_vllm()
+            yield room
+    finally:
+        end_listener(port)

@@ -67,7 +67,10 @@ class Received(NamedTuple):
 
 
 class FakeEngine:
-    """`mode` is one of ok, slow (each event waits for `let_go`), dies, dies_in_event, 400, 503, hangs, flood."""
+    """`mode` is one of ok, slow (each event waits for `let_go`), dies, dies_in_event, 400, 503, hangs, flood.
+
+    In `fades` a stream ends in order, but too early, as Ollama's does when its runner died.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -152,6 +155,8 @@ class FakeEngine:
         for number, event in enumerate(EVENTS):
             if self.mode == "slow":
                 await asyncio.to_thread(self._steps.acquire, timeout=20)
+            if number == 2 and self.mode == "fades":
+                break
             if number == 2 and self.mode == "dies":
                 return self._die(request)
             if number == 2 and self.mode == "dies_in_event":

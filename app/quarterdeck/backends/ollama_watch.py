@@ -112,7 +112,9 @@ class Watch:
             return
         held.lost_looks += 1
         if held.lost_looks >= _LOST_LOOKS and held.instance in self.held:
-            self.end(held, crash_report("\n".join(self._own.output[-50:]) if self._own.owns(held.api.url) else ""))
+            report = crash_report("\n".join(self._own.output[-50:]) if self._own.owns(held.api.url) else "")
+            # Ollama did not tell how it ended, so there is no exit code to speak of.
+            self.end(held, report if report.signal else ExitReport(None, None))
 
     def _on(self, api: OllamaApi) -> list[Held]:
         return [held for held in self.held.values() if held.api.url == api.url]

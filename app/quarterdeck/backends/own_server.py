@@ -24,6 +24,7 @@ from quarterdeck.tasks import spawn
 
 POLL_SECONDS = 0.1
 ADOPT_SECONDS = 10.0
+CLEARING_SECONDS = 10.0
 
 Remember = Callable[[dict[str, Any] | None], Awaitable[None]]
 """Awaited with what `adopt` needs after a restart, and with None when there is nothing to adopt any more."""
@@ -130,11 +131,14 @@ class OwnServer:
     async def exit_report(self, within: float) -> ExitReport | None:
         """How it ended; None while it runs, and where only its first run could tell.
 
-        Waits up to `within` seconds for an end that is under way.
+        Waits up to `within` seconds for an end that is under way; one whose process is gone has ended for certain, and
+        only what it started has to be cleared away.
         """
         if self._process is None:
             return None
         done, _ = await asyncio.wait([self._process.exited], timeout=within)
+        if not done and not is_alive(self._process.pid, self._process.create_time):
+            done, _ = await asyncio.wait([self._process.exited], timeout=CLEARING_SECONDS)
         return self._process.exited.result() if done else None
 
     async def wait_end(self, at_most: float) -> None:

@@ -146,6 +146,9 @@ class Forward:
             self._record.saw(chunk)
             self._open_event = not chunk.endswith((b"\n\n", b"\r\n\r\n"))
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if self._is_stream and answer.status == 200 and not self._record.stream_ended:
+            # Ollama closes a stream in order when its runner has died.
+            raise ConnectionResetError
 
     async def _start(self, send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._started = True
@@ -163,7 +166,7 @@ class Forward:
         return AppError(
             "engine_lost",
             f"The engine of “{self._out.model}” stopped answering ({type(error).__name__}).",
-            "Send the request again: the model is loaded anew. The log of its backend says what happened.",
+            "What happened is told at the model and in the log of its backend. Then send the request again.",
             status=502,
         )
 

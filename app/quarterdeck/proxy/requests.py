@@ -15,6 +15,7 @@ KEPT_REQUESTS = 500
 _TAIL_BYTES = 4096
 _TOKENS = re.compile(rb'"completion_tokens":\s*(\d+)')
 _PER_SECOND = re.compile(rb'"predicted_per_second":\s*([\d.]+)')
+_STREAM_END = re.compile(rb'\[DONE\]|"finish_reason":\s*"|"error":')
 _FIRST_TEXT = re.compile(rb'"(?:content|text|reasoning_content|arguments)":\s*"[^"]')
 
 
@@ -39,6 +40,11 @@ class RequestRecord:
         if self._first is None and (not self._stream or _FIRST_TEXT.search(chunk)):
             self._first = time.perf_counter()
         self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
+
+    @property
+    def stream_ended(self) -> bool:
+        """Whether the stream came to its end: it says so, gives the reason, or tells an error."""
+        return _STREAM_END.search(self._tail) is not None
 
     def failed(self, status: int, error: str) -> None:
         self.status, self._error = status, error
