@@ -53,10 +53,13 @@ def test_a_card_says_whose_the_server_is(owner: Owner, words: str) -> None:
 def test_one_model_has_the_facts_of_the_backend_and_several_have_their_own() -> None:
     one = {"model": "a", "pid": 1, "command": "serve a", "uptime_s": 7300, "asleep": True, "alarm": "Nothing resident."}
     single = backend_card(view(pid=1, address="http://x", command="serve a", uptime_s=7300, instances=[one]), since=60)
-    assert dict(single.facts) == {"Address": "http://x", "Process": "1", "Up for": "2 h 2 min"}
+    assert dict(single.facts) == {"Address": "http://x", "Process": "1"}
+    server = view(pid=7, uptime_s=61, memory_bytes=GIB, instances=[one])
+    assert dict(backend_card(server).facts) == {"Process": "7", "Memory": "1.0 GiB", "Up for": "1 min"}
     assert single.command == "serve a"
     line = single.instances[0]
     assert (line.state, line.vram, line.uptime, line.alarm) == ("Sleeping", "n/a", "2 h 2 min", "Nothing resident.")
+    assert line.command == ""  # it stands below the facts
     several = backend_card(view(pid=1, address="http://x", command="serve a", instances=[one, {"model": "b"}]))
     assert several.facts == ()
     assert several.command == ""
@@ -107,7 +110,7 @@ def test_the_summary_counts_what_answers() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(5, "under a minute"), (61, "1 min"), (3600, "1 h 0 min"), (90_000, "1 d 1 h")],
+    [(5, "under 1 min"), (61, "1 min"), (3600, "1 h 0 min"), (90_000, "1 d 1 h")],
 )
 def test_uptimes(seconds: float, words: str) -> None:
     assert text.uptime(seconds) == words
@@ -134,7 +137,7 @@ class TestQueue:
     def test_lines_are_in_order_and_time_goes_on(self) -> None:
         first, second = queue_lines(self.entries, since=2.0)
         assert (first.place, first.model, first.loading) == ("", "a", True)
-        assert first.words == "Loading for 14 s · ready in about 18 s"
+        assert first.words == "Loading · 14 s · ready in about 18 s"
         assert second.place == "1."
         assert second.words == "Waiting for 6 s · ready in about 30 s · 3 requests · Waits until “a” is loaded"
 

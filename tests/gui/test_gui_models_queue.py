@@ -30,7 +30,7 @@ def test_it_is_gone_while_nothing_loads(panel: QueuePanel, core: FakeCore, qtbot
     assert panel.isHidden()
     core.enqueue(entry("qwen3-8b", 0, waiting_s=3, expected_s=9))
     qtbot.waitUntil(lambda: not panel.isHidden())
-    assert panel.texts()[0].startswith("qwen3-8b: Loading for 3 s · ready in about ")
+    assert panel.texts()[0].startswith("qwen3-8b: Loading · 3 s · ready in about ")
     core.enqueue()
     qtbot.waitUntil(panel.isHidden)
 

@@ -147,6 +147,8 @@ def test_a_failure_is_said_on_the_card(page: BackendsPage, core: FakeCore, qtbot
     press(qtbot, page, "start")
     qtbot.waitUntil(lambda: page.card("embedded").error_text == "The port is in use. Stop what uses it.")
     assert page.card("embedded").buttons["start"].isEnabled()
+    core.publish("backend", "changed", view(state="running", actions=RUNNING))
+    qtbot.waitUntil(lambda: page.card("embedded").error_text == "")
 
 
 @pytest.mark.parametrize(

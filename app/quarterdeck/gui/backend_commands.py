@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from quarterdeck.client.api import ApiClient
@@ -14,7 +14,7 @@ from quarterdeck.gui.dialogs.ask import answer, confirm
 from quarterdeck.gui.dialogs.report import Report
 from quarterdeck.gui.presenters.backends import ACTIONS, caution
 from quarterdeck.gui.presenters.scan import scan_sections, scan_summary
-from quarterdeck.schemas.backends import BackendView, ServerCreate, ServerPreset
+from quarterdeck.schemas.backends import BackendState, BackendView, ServerCreate, ServerPreset
 from quarterdeck.schemas.discovery import ScanResult
 from quarterdeck.tasks import spawn
 
@@ -35,17 +35,18 @@ class BackendCommands(QObject):
         self._store = store
         self._window = window
         self._busy: dict[str, str] = {}
-        self._failures: dict[str, str] = {}
+        self._failures: dict[str, tuple[str, BackendState | None]] = {}
         self._asking: set[str] = set()
         self.scanning = False
+        store.backends_changed.connect(self._forget_failures)
 
     def busy(self, name: str) -> str:
         """The action for this backend that the core has not answered yet; empty when there is none."""
         return self._busy.get(name, "")
 
     def failure(self, name: str) -> str:
-        """Why the last action for this backend did not work; empty after one that did."""
-        return self._failures.get(name, "")
+        """Why the last action for this backend did not work; empty after one that did, and when its state changed."""
+        return self._failures.get(name, ("", None))[0]
 
     def act(self, name: str, action: str) -> asyncio.Task[bool]:
         """Start, stop, restart or remove a backend, after asking where something is lost by it."""
@@ -83,9 +84,9 @@ class BackendCommands(QObject):
                 # What came of it arrives by event, in the order in which it happened.
                 await self._client().backend_action(name, action)
         except AppError as error:
-            self._failures[name] = f"{error.sentence} {error.hint}".strip()
-            words = f"{view.title} could not be {ACTIONS[action].failed}. {self._failures[name]}"
-            self._store.toast.emit(words, "error")
+            why = f"{error.sentence} {error.hint}".strip()
+            self._failures[name] = (why, self._state(name))
+            self._store.toast.emit(f"{view.title} could not be {ACTIONS[action].failed}. {why}", "error")
             return False
         finally:
             self._busy.pop(name, None)
@@ -104,6 +105,16 @@ class BackendCommands(QObject):
             )
         finally:
             self._asking.discard(view.name)
+
+    def _state(self, name: str) -> BackendState | None:
+        view = self._store.backends.get(name)
+        return view.state if view is not None else None
+
+    @Slot()
+    def _forget_failures(self) -> None:
+        """What failed in another state says nothing about this one."""
+        kept = {name: failure for name, failure in self._failures.items() if failure[1] is self._state(name)}
+        self._failures = kept
 
     async def _scan(self) -> None:
         if self.scanning:

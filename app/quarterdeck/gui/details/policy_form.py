@@ -8,6 +8,7 @@ from PySide6.QtCore import QSignalBlocker, Qt, Signal, Slot
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayout, QLineEdit, QWidget
 
 from quarterdeck.gui.presenters.policy import MINUTE, Policy, general_idle, names_in
+from quarterdeck.gui.widgets.spin import aligned
 
 if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
@@ -34,7 +35,7 @@ class PolicyForm(QWidget):
         self.idle = QComboBox()
         self.idle.setAccessibleName("Unload when idle")
         self.idle.addItems([general_idle(0), "Never", "After"])
-        self.minutes = QDoubleSpinBox(decimals=1, minimum=0.1, maximum=10_080.0, value=USUAL_MINUTES)
+        self.minutes = aligned(QDoubleSpinBox(decimals=1, minimum=0.1, maximum=10_080.0, value=USUAL_MINUTES))
         self.minutes.setSuffix(" min")
         self.minutes.setAccessibleName("Minutes without a request")
         row = QHBoxLayout()

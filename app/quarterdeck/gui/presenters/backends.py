@@ -96,6 +96,7 @@ def backend_card(view: BackendView, *, since: float = 0.0) -> BackendCard:
     """The card of `view`, which was received `since` seconds ago."""
     owner, tip = (text.format(name=view.owner.name or "without a name") for text in _OWNERS[view.owner.kind])
     names = [line.model for line in view.instances] or view.models
+    command = (view.command or "") if len(view.instances) < 2 else ""
     return BackendCard(
         name=view.name,
         title=view.title,
@@ -106,8 +107,8 @@ def backend_card(view: BackendView, *, since: float = 0.0) -> BackendCard:
         models_tip=", ".join(names) if len(names) > MOST_NAMES else "",
         detail=view.detail or "",
         facts=_facts(view, since),
-        instances=tuple(_instance(instance, since) for instance in view.instances),
-        command=(view.command or "") if len(view.instances) < 2 else "",
+        instances=tuple(_instance(instance, since, command) for instance in view.instances),
+        command=command,
         error=view.last_error or "",
         actions=tuple(action for name, action in ACTIONS.items() if name in view.actions),
     )
@@ -159,6 +160,8 @@ def _models(view: BackendView, names: list[str]) -> str:
 
 def _facts(view: BackendView, since: float) -> tuple[tuple[str, str], ...]:
     several = len(view.instances) > 1
+    # Where the engine is the model's own process, its line says the rest.
+    own_line = several or (len(view.instances) == 1 and view.instances[0].pid == view.pid)
     facts = []
     kind = BACKEND_TITLES.get(view.kind, "")
     if kind and kind != view.title and view.name != view.kind:
@@ -169,16 +172,17 @@ def _facts(view: BackendView, since: float) -> tuple[tuple[str, str], ...]:
         facts.append(("Address", view.address))
     if view.pid is not None and not several:
         facts.append(("Process", str(view.pid)))
-    if view.memory_bytes is not None:
+    if view.memory_bytes is not None and (several or not own_line):
         facts.append(("Memory", size(view.memory_bytes)))
-    if view.vram_bytes is not None:
+    if view.vram_bytes is not None and (several or not own_line):
         facts.append(("VRAM", size(view.vram_bytes)))
-    if view.uptime_s is not None and not several:
+    if view.uptime_s is not None and not own_line:
         facts.append(("Up for", uptime(view.uptime_s + since)))
     return tuple(facts)
 
 
-def _instance(view: InstanceView, since: float) -> InstanceLine:
+def _instance(view: InstanceView, since: float, told: str) -> InstanceLine:
+    """The line of an instance; `told` is the command line that the card shows already."""
     if view.asleep:
         state = "Sleeping"
     else:
@@ -190,5 +194,5 @@ def _instance(view: InstanceView, since: float) -> InstanceLine:
         memory=size(view.memory_bytes) if view.memory_bytes is not None else UNKNOWN,
         uptime=uptime(view.uptime_s + since),
         alarm=view.alarm or "",
-        command=view.command or "",
+        command=view.command if view.command and view.command != told else "",
     )

@@ -37,13 +37,15 @@ def heading(entries: Sequence[QueueEntry]) -> str:
 
 def _line(entry: QueueEntry, since: float) -> QueueLine:
     loading = entry.position == 0
-    parts = [f"{'Loading' if loading else 'Waiting'} for {elapsed(entry.waiting_s + since)}"]
+    why = entry.why.rstrip(".")
+    time = elapsed(entry.waiting_s + since)
+    parts = [why or "Loading", time] if loading else [f"Waiting for {time}"]
     if entry.expected_s is not None:
         left = entry.expected_s - since
         parts.append(f"ready in about {duration(left)}" if left >= 1 else "ready any moment")
     if entry.waiters > 1:
         parts.append(counted(entry.waiters, "request", "requests"))
-    if entry.why:
+    if why and not loading:
         # Last, because the end of a long line is cut off.
-        parts.append(entry.why.rstrip("."))
+        parts.append(why)
     return QueueLine("" if loading else f"{entry.position}.", entry.model, " · ".join(parts), loading)

@@ -64,7 +64,7 @@ def uptime(seconds: float) -> str:
     """How long something has run, as coarse as people need it, so that it need not be told every second."""
     minutes = int(seconds) // 60
     if minutes < 1:
-        return "under a minute"
+        return "under 1 min"
     if minutes < 60:
         return f"{minutes} min"
     hours = minutes // 60

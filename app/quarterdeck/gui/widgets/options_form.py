@@ -23,12 +23,13 @@ from quarterdeck.errors import ConfigError
 from quarterdeck.gui.presenters import load_options as options_of
 from quarterdeck.gui.presenters.load_options import LoadOptions
 from quarterdeck.gui.widgets.json_editor import JsonEditor
+from quarterdeck.gui.widgets.spin import aligned
 
 DEFAULT = "Engine’s default"
 MOST_PARALLEL = 256
 MOST_LAYERS = 10_000
 REST_LINES = 6
-SMALLEST_SHARE, SHARE_STEP = 0.01, 0.01
+SHARE_STEP = 0.01
 
 
 class _Slider(QSlider):
@@ -62,7 +63,7 @@ class OptionsForm(QWidget):
             self.kv.addItem(kind, kind)
         self.layers = _spin("Layers on the GPU", MOST_LAYERS)
         self.layers.setMinimum(-1)
-        self.share = QDoubleSpinBox(decimals=2, minimum=0.0, maximum=1.0, singleStep=SHARE_STEP)
+        self.share = aligned(QDoubleSpinBox(decimals=2, minimum=0.0, maximum=1.0, singleStep=SHARE_STEP))
         self.share.setAccessibleName("Share of the GPU memory")
         self.share.setSpecialValueText(DEFAULT)
         self.rest = JsonEditor()
@@ -178,7 +179,7 @@ class OptionsForm(QWidget):
 
 
 def _spin(name: str, most: int, suffix: str = "") -> QSpinBox:
-    spin = QSpinBox()
+    spin = aligned(QSpinBox())
     spin.setAccessibleName(name)
     spin.setRange(0, most)
     spin.setSuffix(suffix)
