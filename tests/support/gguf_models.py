@@ -74,7 +74,7 @@ def random_recipe(source: random.Random, architecture: str) -> Recipe:
 
 def write_model(path: Path, recipe: Recipe) -> Path:
     """Write the model that `recipe` describes to `path`."""
-    return write_sparse(path, facts(recipe), list(_tensors(recipe)), architecture=recipe.name)
+    return write_sparse(path, facts(recipe), list(tensors(recipe)), architecture=recipe.name)
 
 
 def facts(recipe: Recipe) -> dict[str, object]:
@@ -172,7 +172,8 @@ def _tokenizer(size: int) -> dict[str, object]:
     }
 
 
-def _tensors(recipe: Recipe) -> Iterator[Tensor]:
+def tensors(recipe: Recipe) -> Iterator[Tensor]:
+    """The tensors of the model."""
     width = recipe.embedding
     yield Tensor("token_embd.weight", (width, recipe.vocabulary), recipe.type)
     yield Tensor("output_norm.weight", (width,))

@@ -70,6 +70,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raw = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from None
+    if not raw:
+        raise AppError("bad_json_file", f"“{path.name}” is empty.", _AGAIN)
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError) as error:

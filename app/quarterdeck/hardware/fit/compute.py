@@ -73,7 +73,7 @@ class _Pass:
         layers = _telling(self._shape.layers)
         for number, layer in enumerate(layers):
             current = self._layer(layer, current, last=number == len(layers) - 1)
-        normed = tape.over(tape.over(current), kept=batch.pooled)
+        normed = tape.over(tape.new(self._row(self._shape.embedding_length), current), kept=batch.pooled)
         if self._shape.cached:
             tape.new(self._row(self._shape.vocab_size), normed, kept=True)
         return tape.high_water()
