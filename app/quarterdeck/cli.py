@@ -79,15 +79,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_backend_command(command: Callable[[str, Handler, str], argparse.ArgumentParser]) -> None:
     backends = command("backends", _remote("backends"), "List, start, restart or stop backends, or read their logs.")
-    actions = ["list", "start", "restart", "stop", "logs", "add", "remove"]
+    actions = ["list", "start", "restart", "stop", "reload", "logs", "add", "remove"]
     backends.add_argument("action", nargs="?", default="list", choices=actions)
     backends.add_argument("name", nargs="?", help="name of the backend; with add: base address of a server")
     backends.add_argument("--name", dest="called", metavar="NAME", help="with add: what to call the server")
     backends.add_argument("--kind", help="with add: what it is; without it, the server is asked")
     backends.add_argument("--unit", help="with add: systemd user unit that runs it")
     backends.add_argument("--container", help="with add: Docker container that runs it")
-    backends.add_argument("-f", "--follow", action="store_true", help="with logs: go on until Ctrl+C")
-    backends.add_argument("--json", action="store_true", help="print one JSON document")
+    form = backends.add_mutually_exclusive_group()
+    form.add_argument("-f", "--follow", action="store_true", help="with logs: go on until Ctrl+C")
+    form.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _add_looking_commands(command: Callable[[str, Handler, str], argparse.ArgumentParser]) -> None:
@@ -99,10 +100,15 @@ def _add_looking_commands(command: Callable[[str, Handler, str], argparse.Argume
     estimate.add_argument("--backend", help="engine that would run it")
     estimate.add_argument("--json", action="store_true", help="print one JSON document")
     importing = command("import", _remote("import"), "Take over models from a file of another program.")
-    importing.add_argument("file", help="model_registry.json, LiteLLM or llama-swap YAML, or an Ollama Modelfile")
+    importing.add_argument(
+        "file",
+        nargs="?",
+        help="model_registry.json, LiteLLM or llama-swap YAML, or an Ollama Modelfile; without it: list followed files",
+    )
     importing.add_argument("--format", help="what the file is, where that cannot be told from it")
     importing.add_argument("--dry-run", action="store_true", help="only say what would happen")
     importing.add_argument("--follow", action="store_true", help="read the file again whenever it changes")
+    importing.add_argument("--unfollow", action="store_true", help="read the file no longer; its models stay")
     importing.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -124,7 +130,9 @@ def _add_model_commands(
     action("list", "List all models.")
     add = action("add", "Add a model.")
     add.add_argument("name")
-    add.add_argument("--path", required=True, help="a .gguf file, or the base address of a running server")
+    add.add_argument(
+        "--path", required=True, help="a .gguf file, a folder of safetensors, or the base address of a running server"
+    )
     add.add_argument("--backend", help="engine that runs it")
     add.add_argument("--served-name", help="id under which the engine knows it")
     add.add_argument("--load-config", help="JSON object with engine options")
@@ -139,12 +147,14 @@ def _add_model_commands(
     load.add_argument("--json", action="store_true", help="print one JSON document")
     unload = command("unload", _remote("unload"), "Unload a model.")
     unload.add_argument("name", nargs="?")
+    unload.add_argument("--json", action="store_true", help="print one JSON document")
     current = command("current", _remote("current"), "Show which model is loaded.")
     current.add_argument("--json", action="store_true", help="print one JSON document")
     set_status = command("set-status", _remote("set_status"), "Set a model's status by hand.")
     set_status.add_argument("name")
     set_status.add_argument("status", help="unknown, compatible, degraded or incompatible")
     set_status.add_argument("--notes", help="replaces the notes")
+    set_status.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _remote(name: str) -> Handler:

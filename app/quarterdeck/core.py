@@ -8,6 +8,7 @@ import logging
 from urllib.parse import urlsplit
 
 from quarterdeck import core_engines, core_folder
+from quarterdeck.backends import autostart
 from quarterdeck.backends.base import Backend
 from quarterdeck.backends.logs import LogBook, LogFiles
 from quarterdeck.backends.owners import Owners
@@ -46,6 +47,7 @@ from quarterdeck.storage.secrets import Secrets
 from quarterdeck.tasks import spawn
 
 OWN_LOG = "quarterdeck"
+START_COMMANDS = "bad_start_commands"
 NVML_PATIENCE = 3.0
 SAMPLE_PATIENCE = 1.0
 GIB = 1024**3
@@ -101,6 +103,7 @@ class Core:
         self._issues = Issues(events)
         self._own_log(settings)
         self._tell(report)
+        self._check_start_commands(settings)
         self._database, self._daemons = database, Daemons(database)
         self._journal = Journal(database)
         await self._open_servers(database)
@@ -317,11 +320,21 @@ class Core:
             self._tell_where()
         # The scheduler reads the settings as they are kept, which they are when this has returned.
         asyncio.get_running_loop().call_soon(self._scheduler.update)
+        if "autostart_map" in changed:
+            self._issues.clear(START_COMMANDS)
         if "sample_interval" in changed:
             self._sampler.set_interval(new.sample_interval)
 
     def _tell_where(self) -> None:
         core_folder.tell_where(self.folders, control_url=self.control_url, public_url=self.public_url)
+
+    def _check_start_commands(self, settings: Settings) -> None:
+        try:
+            autostart.commands(settings.autostart_map)
+        except AppError as error:
+            self._issues.raise_issue(
+                IssueView(code=START_COMMANDS, sentence=error.sentence, hint=error.hint, severity="error")
+            )
 
     def _tell(self, report: OpenReport) -> None:
         if report.quarantined is not None:

@@ -72,7 +72,7 @@ class Settings(BaseModel):
         text="Load a model when a client asks for it. Off: only loaded models answer.",
     )  # fmt: skip
     autostart_map: str = _setting(
-        "", label="Start commands", group="Backends", restart=True, also=("CHAT_PROXY_AUTOSTART_MAP",),
+        "", label="Start commands", group="Backends", also=("CHAT_PROXY_AUTOSTART_MAP",),
         text='JSON object from model name to {"command": ["program", "argument", …]}: how to start its server.',
     )  # fmt: skip
     idle_timeout: float = _setting(
@@ -281,11 +281,18 @@ def bad_setting(error: ValidationError, sources: Mapping[str, str]) -> AppError:
             f"There is no setting named “{name}”.",
             f"Remove it from {CONFIG_FILE} or correct its name.",
         )
+    said = "" if is_secret(name) else f"Current value: {first['input']!r}. "
     return AppError(
         "bad_setting",
         f"The setting “{name}” from {sources.get(name, 'the request')} cannot be used: {first['msg']}.",
-        f"Current value: {first['input']!r}. {Settings.model_fields[name].description}",
+        f"{said}{Settings.model_fields[name].description}",
     )
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of a setting is never shown."""
+    extra = Settings.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and extra["secret"] is True
 
 
 def environment_name(name: str) -> str:
@@ -299,7 +306,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         also = extra["also"] if isinstance(extra, dict) else []
         for variable in (environment_name(name), *also):  # type: ignore[misc]
             if variable in environment:
-                text = environment[variable]
+                text = environment[variable].strip()
                 found[name] = _list_of(text) if get_origin(field.annotation) is list else text
                 break
     return found

@@ -112,8 +112,9 @@ def test_json_answers_of_changes(core: ScriptedCore, run: Run) -> None:
     ("arguments", "words"),
     [
         (["--path", "/nowhere/x.gguf"], "“x.gguf” in “/nowhere”"),
-        (["--path", "http://127.0.0.1:9/v1"], "openai-compatible"),
-        (["--path", "x.gguf", "--backend", "vllm"], "vllm"),
+        (["--path", "http://127.0.0.1:9/v1", "--backend", "embedded"], "cannot use a running server"),
+        (["--path", "x.gguf", "--backend", "vllm"], "vLLM reads folders of safetensors"),
+        (["--path", "x.gguf", "--backend", "ollama"], "is a server that has its models itself"),
         (["--path", "x.gguf", "--load-config", '{"n_ctx" 1}'], "Line 1, column 10"),
         (["--path", "x.gguf", "--load-config", '{"n_ctxx": 1}'], "n_ctxx"),
     ],
@@ -140,7 +141,7 @@ def test_scan_adds_what_is_new_and_names_what_is_broken(core: ScriptedCore, run:
     assert "broken.gguf" in first.err
     second = run("models", "scan", str(tmp_path), "--json").json
     assert second["added"] == []
-    assert [refusal["path"] for refusal in second["refused"]] == [str(tmp_path / "broken.gguf")]
+    assert [refused["where"] for refused in second["passed_over"]] == [str(tmp_path / "broken.gguf")]
     assert core.model("scanned")["path"] == str(good)
     assert "is not a folder" in failed(run("models", "scan", "/nowhere"))[0]
 
@@ -202,7 +203,8 @@ def test_status_gpu_and_backends(core: ScriptedCore, run: Run, model: str) -> No
 
 
 def test_backends_that_are_missing_or_unknown(core: ScriptedCore, run: Run) -> None:
-    assert "name of the backend is missing" in failed(run("backends", "stop"))[0]
+    for action in ("stop", "logs", "add"):
+        assert "name of the backend" in failed(run("backends", action))[0]
     for action in ("restart", "logs"):
         assert "nobody" in failed(run("backends", action, "nobody"))[0]
 
@@ -210,7 +212,8 @@ def test_backends_that_are_missing_or_unknown(core: ScriptedCore, run: Run) -> N
 @pytest.mark.parametrize(
     "arguments",
     [["nonsense"], ["load"], ["models", "add", "x"], ["serve", "--port", "many"], ["backends", "explode"],
-     ["--nonsense"], ["set-status", "x"], ["models", "scan"]],
+     ["--nonsense"], ["set-status", "x"], ["estimate"], ["estimate", "x", "--ctx", "many"],
+     ["backends", "logs", "embedded", "-f", "--json"]],
 )  # fmt: skip
 def test_wrong_usage_ends_with_two(run: Run, arguments: list[str]) -> None:
     ended = run(*arguments)

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.backends import BackendView, LogLine, PullProgress, ServerCreate, ServerPreset
-from quarterdeck.schemas.discovery import Absence, ImportPreview, ImportRequest, ScanResult
+from quarterdeck.schemas.discovery import Absence, FollowedFile, ImportPreview, ImportRequest, ScanResult
 from quarterdeck.schemas.estimate import Estimate, EstimateRequest
 from quarterdeck.schemas.events import DEFAULT_TOPICS, Event, Topic
 from quarterdeck.schemas.hardware import HardwareSample
@@ -35,6 +35,7 @@ _SAMPLES = TypeAdapter(list[HardwareSample])
 _SETTINGS = TypeAdapter(list[SettingView])
 _REQUESTS = TypeAdapter(list[RequestView])
 _ABSENCES = TypeAdapter(list[Absence])
+_FOLLOWS = TypeAdapter(list[FollowedFile])
 _PRESETS = TypeAdapter(list[ServerPreset])
 
 QUICK = 15.0
@@ -123,6 +124,14 @@ class ApiClient:
             await self._call("POST", "/api/import", request.model_dump(), timeout=60)
         )
 
+    async def follows(self) -> list[FollowedFile]:
+        """The imported files that are read again when they change."""
+        return _FOLLOWS.validate_json(await self._call("GET", "/api/follows"))
+
+    async def unfollow(self, path: str) -> None:
+        """Follow a file no longer; its models stay. AppError `not_followed` when it is not followed."""
+        await self._call("DELETE", f"/api/follows?path={_part(path)}")
+
     async def scan(self, folders: Iterable[str] = ()) -> ScanResult:
         """Look for servers and models; nothing is loaded."""
         answer = await self._call("POST", "/api/scan", {"folders": list(folders)}, timeout=None)
@@ -160,7 +169,7 @@ class ApiClient:
         return _BACKENDS.validate_json(await self._call("GET", "/api/backends"))
 
     async def backend_action(self, name: str, action: str) -> BackendView:
-        """`action` is `start`, `stop` or `restart`."""
+        """`action` is `start`, `stop`, `restart` or `reload`."""
         answer = await self._call("POST", f"/api/backends/{_part(name)}/{action}", timeout=None)
         return BackendView.model_validate_json(answer)
 

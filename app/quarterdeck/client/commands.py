@@ -8,7 +8,7 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable
 
-from quarterdeck.client import looking, text
+from quarterdeck.client import logs, looking, text
 from quarterdeck.client.api import ApiClient
 from quarterdeck.client.connection import Connection, OwnCore, connect
 from quarterdeck.client.output import absolute, note, out, plain
@@ -104,16 +104,18 @@ async def _show_progress(client: ApiClient, name: str, *, done: bool) -> None:
 
 async def _unload(connection: Connection, arguments: argparse.Namespace) -> int:
     await connection.client.unload(arguments.name)
-    out("Unloaded.")
+    out({"unloaded": arguments.name} if arguments.json else "Unloaded.")
     return 0
 
 
 async def _current(connection: Connection, arguments: argparse.Namespace) -> int:
-    loaded = [model for model in await connection.client.models() if model.loaded]
+    """The model loaded last; with --json its `loaded_models` names all of them."""
+    names = (await connection.client.status()).loaded_models
+    loaded = [await connection.client.model(name) for name in names]
     if arguments.json:
-        out(plain(loaded[0]) if loaded else None)
+        out({**plain(loaded[-1]), "loaded_models": names} if loaded else None)
     else:
-        out(text.model_line(loaded[0]) if loaded else "No model is loaded.")
+        out("\n".join(map(text.model_line, loaded)) if loaded else "No model is loaded.")
     return 0
 
 
@@ -122,7 +124,7 @@ async def _set_status(connection: Connection, arguments: argparse.Namespace) -> 
     if arguments.notes is not None:
         patch = ConfigPatch(compatibility_status=arguments.status, compatibility_notes=arguments.notes)
     model = await connection.client.patch_config(arguments.name, patch)
-    out(f"{model.name} is now {model.status}.")
+    out(plain(model) if arguments.json else f"{model.name} is now {model.status}.")
     return 0
 
 
@@ -158,23 +160,13 @@ async def _backends(connection: Connection, arguments: argparse.Namespace) -> in
     if arguments.action == "add":
         return await looking.add_server(client, arguments)
     if arguments.action == "logs":
-        return await _logs(client, arguments)
+        return await logs.show(client, arguments)
     if arguments.action == "remove":
         await client.remove_server(arguments.name)
         out({"removed": arguments.name} if arguments.json else f"Removed {arguments.name}; it goes on running.")
         return 0
     view = await client.backend_action(arguments.name, arguments.action)
     out(plain(view) if arguments.json else text.backend_table([view]))
-    return 0
-
-
-async def _logs(client: ApiClient, arguments: argparse.Namespace) -> int:
-    lines = await client.logs(arguments.name)
-    out([plain(line) for line in lines] if arguments.json else "\n".join(line.text for line in lines))
-    if arguments.follow:
-        async for event in client.events([Topic.LOG]):
-            if event.topic is Topic.LOG and event.data["source"] == arguments.name:
-                out("\n".join(line["text"] for line in event.data["lines"]))
     return 0
 
 

@@ -34,6 +34,8 @@ async def estimate(connection: Connection, arguments: argparse.Namespace) -> int
 
 async def import_models(connection: Connection, arguments: argparse.Namespace) -> int:
     """Exit code 1 when the file names nothing that could be taken."""
+    if arguments.file is None or arguments.unfollow:
+        return await _follows(connection.client, arguments)
     request = ImportRequest(
         path=absolute(arguments.file), format=arguments.format, apply=not arguments.dry_run, follow=arguments.follow
     )
@@ -43,6 +45,15 @@ async def import_models(connection: Connection, arguments: argparse.Namespace) -
         note(warning)
     useful = bool(done.servers) or any(entry.action is not ImportAction.SKIP for entry in done.entries)
     return 0 if useful else 1
+
+
+async def _follows(client: ApiClient, arguments: argparse.Namespace) -> int:
+    """The followed files, without the one that is followed no longer."""
+    if arguments.file is not None:
+        await client.unfollow(absolute(arguments.file))
+    files = await client.follows()
+    out([plain(file) for file in files] if arguments.json else text.follows_page(files))
+    return 0
 
 
 async def scan(client: ApiClient, arguments: argparse.Namespace) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quarterdeck.schemas.backends import BackendView
-from quarterdeck.schemas.discovery import ImportPreview, ScanResult
+from quarterdeck.schemas.discovery import FollowedFile, ImportPreview, ScanResult
 from quarterdeck.schemas.estimate import Estimate
 from quarterdeck.schemas.hardware import GpuProcess, GpuSample, HardwareSample
 from quarterdeck.schemas.models import AttemptView, ModelView, Phase
-from quarterdeck.schemas.system import SystemStatus
+from quarterdeck.schemas.system import QueueEntry, SystemStatus
 
 GIB = 1024**3
 NOT_KNOWN = "n/a"
@@ -42,11 +42,19 @@ def model_line(model: ModelView) -> str:
 def model_page(model: ModelView, attempts: Sequence[AttemptView]) -> str:
     facts = [
         ("status", model.status), ("state", _doing(model)), ("notes", model.notes or "none"),
-        ("file", model.path or model.url or NOT_KNOWN), ("architecture", model.architecture or NOT_KNOWN),
+        ("backend", model.backend), ("file", model.path or model.url or NOT_KNOWN),
+        ("served as", model.served_name), ("other names", _listed(model.aliases)), ("roles", _listed(model.roles)),
+        ("can do", _listed(model.capabilities)), ("architecture", model.architecture or NOT_KNOWN),
         ("size", size(model.size_bytes)), ("context", str(model.context_length or NOT_KNOWN)),
-        ("load_config", model.load_config), ("good loads", str(model.total_loads)),
+        ("load_config", model.load_config), ("group", model.group or "none"), ("pinned", _yes(model.pinned)),
+        ("unloaded when idle", _idle(model.idle_timeout)), ("locked", _yes(model.locked)),
+        ("GPU memory", size(model.vram_bytes)), ("good loads", str(model.total_loads)),
+        *([("hidden from clients", model.hidden)] if model.hidden else []),
+        *([("alarm", model.alarm)] if model.alarm else []),
     ]  # fmt: skip
-    lines = [model.name, *(f"  {name}: {value}" for name, value in facts), "  attempts:"]
+    lines = [model.name, *(f"  {name}: {value}" for name, value in facts), "  layers:"]
+    lines += [f"    {layer}: {', '.join(names)}" for layer, names in _by_layer(model).items()]
+    lines.append("  attempts:")
     lines += [f"    {a.started_at:%Y-%m-%d %H:%M:%S} {a.outcome}{f': {a.error}' if a.error else ''}" for a in attempts]
     return "\n".join(lines if attempts else [*lines, "    none"])
 
@@ -96,6 +104,16 @@ def import_page(preview: ImportPreview, *, applied: bool) -> str:
     return "\n".join(lines)
 
 
+def follows_page(files: Sequence[FollowedFile]) -> str:
+    if not files:
+        return "No file is followed. Follow one: quarterdeck import FILE --follow"
+    lines = []
+    for file in files:
+        lines.append(f"{file.path}  {file.title}, {len(file.models)} models{f': {file.error}' if file.error else ''}")
+        lines += [f"  no longer in it: {name}" for name in file.gone]
+    return "\n".join(lines)
+
+
 def scan_page(result: ScanResult) -> str:
     lines = [f"server  {server.title} at {server.url}: {server.state}" for server in result.servers]
     for word, names in (("added", result.added), ("changed", result.changed), ("gone", result.gone)):
@@ -122,7 +140,8 @@ def status_page(status: SystemStatus) -> str:
         f"clients   {status.public_url or 'no public address'}",
         f"control   {status.control_url}",
         f"loaded    {', '.join(status.loaded_models) or 'nothing'}",
-        f"waiting   {', '.join(entry.model for entry in status.queue) or 'nothing'}",
+        f"waiting   {'' if status.queue else 'nothing'}".rstrip(),
+        *map(_queue_line, status.queue),
         f"data      {status.data_dir}",
     ]
     lines += [f"{issue.severity}: {issue.sentence} {issue.hint}" for issue in status.issues]
@@ -131,6 +150,35 @@ def status_page(status: SystemStatus) -> str:
 
 def _doing(model: ModelView) -> str:
     return model.phase.value
+
+
+def _queue_line(entry: QueueEntry) -> str:
+    place = "now" if entry.position == 0 else f"{entry.position}."
+    expected = "" if entry.expected_s is None else f", about {entry.expected_s:.0f} s to go"
+    requests = "1 request" if entry.waiters == 1 else f"{entry.waiters} requests"
+    return f"  {place:<4} {entry.model}  {requests} since {entry.waiting_s:.0f} s{expected}. {entry.why}".rstrip()
+
+
+def _by_layer(model: ModelView) -> dict[str, list[str]]:
+    """The facts of a model by the layer that each comes from."""
+    found: dict[str, list[str]] = {}
+    for name, layer in sorted(model.layers.items()):
+        found.setdefault(layer, []).append(name)
+    return found or {model.layer: ["everything"]}
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words) or "none"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _idle(seconds: float | None) -> str:
+    if seconds is None:
+        return "as in Settings"
+    return f"after {seconds:g} s" if seconds else "never"
 
 
 def _process_line(process: GpuProcess) -> str:

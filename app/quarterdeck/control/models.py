@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Response
 
 from quarterdeck.control.load_configs import check_load_config
 from quarterdeck.control.services import Services
+from quarterdeck.registry import sources
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.models import AttemptView, ConfigPatch, ModelCreate, ModelView
 
@@ -22,7 +25,7 @@ def router(services: Services) -> APIRouter:
     @routes.post("", status_code=201)
     async def add_model(new: ModelCreate) -> ModelView:
         if new.load_config is not None:
-            check_load_config(services, new.backend or usual_backend(new), new.load_config)
+            check_load_config(services, await _engine_for(new), new.load_config)
         return await catalog.add(new)
 
     @routes.get("/{name:path}/attempts")
@@ -65,6 +68,10 @@ def router(services: Services) -> APIRouter:
     return routes
 
 
-def usual_backend(new: ModelCreate) -> str:
-    """The engine that a model gets when none is named, as far as that can be told without opening its files."""
-    return BackendKind.EMBEDDED if new.url is None else BackendKind.OPENAI_COMPATIBLE
+async def _engine_for(new: ModelCreate) -> str:
+    """The engine that a model is given; where none is named, its files or its server decide."""
+    if new.backend:
+        return new.backend
+    if new.url is not None:
+        return BackendKind.OPENAI_COMPATIBLE
+    return await asyncio.to_thread(lambda: sources.backend_for(sources.local_path(new), ""))

@@ -14,9 +14,13 @@ import tomlkit.exceptions
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from quarterdeck.backends import autostart
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.system import SettingView
-from quarterdeck.settings import CONFIG_FILE, Loaded, Settings, bad_setting, environment_name
+from quarterdeck.settings import CONFIG_FILE, Loaded, Settings, bad_setting, environment_name, is_secret
+
+OWNER_ONLY = 0o600
+_DOTS = "••••••••"
 
 Changed = Callable[[Settings, set[str]], Awaitable[None]]
 
@@ -43,10 +47,13 @@ class Preferences:
     async def _change(self, values: dict[str, Any]) -> None:
         for name in values:
             self._refuse_foreign(name)
+        values = {name: self._unmasked(name, value) for name, value in values.items()}
         try:
             new = Settings.model_validate({**self.current.model_dump(), **values})
         except ValidationError as error:
             raise bad_setting(error, dict.fromkeys(values, "the request")) from None
+        if "autostart_map" in values:
+            autostart.commands(new.autostart_map)
         changed = {name for name in values if getattr(new, name) != getattr(self.current, name)}
         path = self.folders.config_file
         before = await asyncio.to_thread(_save, path, {name: getattr(new, name) for name in values})
@@ -73,6 +80,13 @@ class Preferences:
                 "Start Quarterdeck without that option to change it here.", status=409,
             )  # fmt: skip
 
+    def _unmasked(self, name: str, value: Any) -> Any:
+        """The value that is meant: a secret that came back as it was shown stays what it is."""
+        if name not in Settings.model_fields or not is_secret(name) or not isinstance(value, list):
+            return value
+        known = getattr(self.current, name)
+        return [_meant(each, known) for each in value]
+
     def _view(self, name: str, field: FieldInfo) -> SettingView:
         extra = field.json_schema_extra
         assert isinstance(extra, dict)
@@ -80,7 +94,7 @@ class Preferences:
         source = self._sources[name]
         return SettingView(
             name=name,
-            value=[] if extra["secret"] else getattr(self.current, name),
+            value=_masked(getattr(self.current, name)) if extra["secret"] else getattr(self.current, name),
             default=field.default,
             source=source,
             environment=self._variable(name, extra) if source == "environment" else environment_name(name),
@@ -95,6 +109,21 @@ class Preferences:
 
     def _variable(self, name: str, extra: dict[str, Any]) -> str:
         return next((each for each in (environment_name(name), *extra["also"]) if each in os.environ), name)
+
+
+def _masked(secrets: list[str]) -> list[str]:
+    """What is shown in place of secrets: that there is one, and which."""
+    return [f"{_DOTS} ({number})" if secret else "" for number, secret in enumerate(secrets, 1)]
+
+
+def _meant(shown: Any, secrets: list[str]) -> Any:
+    """The secret that `shown` stands for, else `shown` itself. Raises AppError when there is no such secret."""
+    if not isinstance(shown, str) or not shown.startswith(_DOTS):
+        return shown
+    masks = _masked(secrets)
+    if shown not in masks:
+        raise AppError("bad_setting", f"No key is shown as “{shown}”.", "Enter the key itself.")
+    return secrets[masks.index(shown)]
 
 
 def _choices(field: FieldInfo) -> list[str] | None:
@@ -136,7 +165,11 @@ def _restore(path: Path, text: str | None) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """In one step, so that a crash leaves the old file or the new one."""
+    """In one step, so that a crash leaves the old file or the new one; only its owner can read it: it may hold keys."""
     temporary = path.with_suffix(".new")
-    temporary.write_text(text, encoding="utf-8")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
     temporary.replace(path)
