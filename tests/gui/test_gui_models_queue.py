@@ -26,9 +26,12 @@ def entry(model: str, position: int, **fields: object) -> QueueEntry:
     return QueueEntry.model_validate({"model": model, "position": position} | fields)
 
 
-def test_it_is_gone_while_nothing_loads(panel: QueuePanel, core: FakeCore, qtbot: QtBot) -> None:
+def test_it_is_gone_while_nobody_waits(panel: QueuePanel, core: FakeCore, store: Store, qtbot: QtBot) -> None:
     assert panel.isHidden()
-    core.enqueue(entry("qwen3-8b", 0, waiting_s=3, expected_s=9))
+    core.enqueue(entry("qwen3-8b", 0))
+    qtbot.waitUntil(lambda: bool(store.queue))
+    assert panel.isHidden()
+    core.enqueue(entry("qwen3-8b", 0, waiting_s=3, expected_s=9), entry("mistral-7b", 1))
     qtbot.waitUntil(lambda: not panel.isHidden())
     assert panel.texts()[0].startswith("qwen3-8b: Loading · 3 s · ready in about ")
     core.enqueue()
@@ -64,7 +67,7 @@ def test_a_long_queue_is_shortened_and_opens(panel: QueuePanel, core: FakeCore, 
 
 
 def test_the_queue_is_read_with_the_state(core: FakeCore, store: Store, panel: QueuePanel, qtbot: QtBot) -> None:
-    core.queue = [entry("qwen3-8b", 0)]
+    core.queue = [entry("qwen3-8b", 0), entry("mistral-7b", 1)]
     core.publish("stream", "reset", {})
     qtbot.waitUntil(lambda: not panel.isHidden())
     core.drop()

@@ -1,4 +1,4 @@
-"""Who loads, who waits and why: a few lines above the models, gone when there is nothing to tell."""
+"""Who loads, who waits and why: a few lines above the models, gone while nobody has to wait."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ class QueuePanel(QFrame):
     @Slot()
     def refresh(self) -> None:
         self._received = monotonic()
-        self.setVisible(bool(self._store.queue) and self._store.connected)
+        # A load on its own is told by its card, which must not move away under the pointer that started it.
+        self.setVisible(len(self._store.queue) > 1 and self._store.connected)
         self._show()
 
     @Slot()
