@@ -1,7 +1,12 @@
-"""How long the header of a GGUF file takes to read. Run: `python tests/benchmarks/bench_gguf.py [FILE...]`."""
+"""How long the header of a GGUF file takes to read. Run: `python tests/benchmarks/bench_gguf.py [FILE...]`.
+
+Where the `gguf` package is installed, it reads the same files once for comparison.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import statistics
 import sys
 import tempfile
@@ -25,7 +30,17 @@ def measure(path: Path) -> None:
         header = read_header(path)
         times.append((time.perf_counter() - begin) * 1000)
     middle, worst = statistics.median(times), max(times)
-    sys.stdout.write(f"{path.name}: {header.tensor_count} tensors, median {middle:.1f} ms, worst {worst:.1f} ms\n")
+    sys.stdout.write(f"{path.name}: {header.tensor_count} tensors, median {middle:.1f} ms, worst {worst:.1f} ms")
+    sys.stdout.write(f"; the gguf package {package(path)}\n")
+
+
+def package(path: Path) -> str:
+    if importlib.util.find_spec("gguf") is None:
+        return "is not installed"
+    reader = importlib.import_module("gguf").GGUFReader
+    begin = time.perf_counter()
+    reader(str(path))
+    return f"{(time.perf_counter() - begin) * 1000:.1f} ms"
 
 
 def vocabulary(folder: Path, size: int) -> Path:

@@ -57,8 +57,14 @@ def test_a_shorter_context_is_offered_where_it_would_do() -> None:
 
 
 def test_more_than_both_memories_is_too_big() -> None:
-    found = estimate(dense(80), room(4, host_free=6), n_ctx=8192)
+    found = estimate(dense(80), room(4, host_free=6, host_total=8), n_ctx=8192)
     assert (found.verdict, found.fits) == (Verdict.TOO_BIG, False)
+
+
+def test_main_memory_that_others_hold_makes_it_slow_but_not_impossible() -> None:
+    found = estimate(dense(80), room(4, host_free=6, host_total=32), n_ctx=8192)
+    assert found.verdict is Verdict.SPILLS
+    assert "close programs" in found.hint
 
 
 def test_more_layers_than_fit_are_refused_when_they_are_asked_for() -> None:

@@ -34,6 +34,8 @@ def build_params(model: str, port: int, alias: str, config: dict[str, Any]) -> A
     params.hostnames = ["127.0.0.1"]
     params.port = port
     params.ui = False
+    # At its usual level the engine does not print the sizes of its buffers, from which the estimate learns.
+    params.verbosity = 4
     apply(params, config)
     return params
 

@@ -88,13 +88,13 @@ class _Case:
             return self._with(0).need.host_bytes <= self._room.host_free
         wanted = self._all if self._options.gpu_layers is None else min(self._options.gpu_layers, self._all)
         need = self._with(wanted).need
-        return need.gpu_bytes <= self._room.free and need.host_bytes <= self._room.host_free
+        return need.gpu_bytes <= self._room.free and need.host_bytes <= self._room.host_total
 
     def judge(self, placed: _Placed) -> dict[str, Any]:
         if not self._room.cards:
             return self._judge_main_memory(placed.need)
         whole = self._with(self._all).need
-        if placed.need.host_bytes > self._room.host_free:
+        if placed.need.host_bytes > self._room.host_total:
             return self._too_big(whole)
         if placed.need.gpu_bytes > self._room.free:
             return self._too_many_layers(placed)
@@ -115,11 +115,14 @@ class _Case:
     def _spills(self, placed: _Placed, whole: Need) -> dict[str, Any]:
         size, free = spoken(whole.gpu_bytes), spoken(self._room.free)
         asked = self._options.gpu_layers is not None and whole.gpu_bytes <= self._room.free
+        hint = "All of it would fit: remove n_gpu_layers." if asked else self._way_out()
+        if placed.need.host_bytes > self._room.host_free:
+            hint = f"Of main memory {spoken(self._room.host_free)} are free: close programs, or it will be very slow."
         return {
             "fits": False,
             "verdict": Verdict.SPILLS,
             "sentence": f"Needs {size}, {free} are free: {self._shares(placed.layers)}.",
-            "hint": "All of it would fit: remove n_gpu_layers." if asked else self._way_out(),
+            "hint": hint,
         }
 
     def _shares(self, layers: int) -> str:
@@ -141,12 +144,12 @@ class _Case:
         }
 
     def _too_big(self, whole: Need) -> dict[str, Any]:
-        free, host = spoken(self._room.free), spoken(self._room.host_free)
+        free, host = spoken(self._room.free), spoken(self._room.host_total)
         return {
             "fits": False,
             "verdict": Verdict.TOO_BIG,
-            "sentence": f"Needs {spoken(whole.total_bytes)}, but GPU ({free} free) and main memory ({host} free) "
-            "together have not enough.",
+            "sentence": f"Needs {spoken(whole.total_bytes)}, but the GPU has {free} free and this machine "
+            f"{host} of main memory.",
             "hint": self._way_out(),
         }
 
