@@ -78,6 +78,9 @@ class ModelsPage(QWidget):
         self.panel.show_model(name, tab)
         self.panel.setVisible(bool(self.panel.name))
         self._adapt()
+        if self._left.isHidden():
+            # Else the keyboard would go from the hidden list to some other place of the window.
+            self.panel.back.setFocus(Qt.FocusReason.OtherFocusReason)
 
     @Slot(str)
     def show_history(self, name: str) -> None:

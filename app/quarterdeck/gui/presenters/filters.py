@@ -92,8 +92,8 @@ def ordered(models: Iterable[ModelView], filters: Filters) -> list[ModelView]:
 
 def count_line(shown: int, total: int) -> str:
     if shown == total:
-        return "1 model" if total == 1 else f"{total} models"
-    return f"{shown} of {total}"
+        return "1 model" if total == 1 else f"{total:,} models"
+    return f"{shown:,} of {total:,}"
 
 
 @lru_cache(maxsize=20_000)

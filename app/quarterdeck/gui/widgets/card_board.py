@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COLUMN_IN_LETTERS = 52
 GAP = 14
+STEP = 40
 LEFT, TOP, RIGHT, BOTTOM = 2, 2, 12, 16
 # Cards this many pixels above and below the view are made too, so that slow scrolling finds them there.
 AHEAD = 160
@@ -60,6 +61,7 @@ class CardBoard(QScrollArea):
         # The pause after a failure ends without an event.
         self._pause_ends = QTimer(self, singleShot=True)
         self._pause_ends.timeout.connect(self._refresh_all)
+        self.verticalScrollBar().setSingleStep(STEP)
         self.verticalScrollBar().valueChanged.connect(self._show_cards)
         rows.changed.connect(self.arrange)
         store.model_changed.connect(self.refresh)
