@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scheduler_bench import Bench
+from scheduler_world import World
 
 from quarterdeck.scheduling import settling
 
@@ -29,3 +31,19 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     made.database.close()
     assert made.illegal_steps() == []
     assert made.backend.running == []
+
+
+@pytest.fixture
+def world() -> Iterator[Callable[..., World]]:
+    """Makes worlds with a clock of their own; what must never happen is checked after the test."""
+    made: list[World] = []
+
+    def make(*models: Any, **options: Any) -> World:
+        made.append(World(models, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+        assert each.wrong == []
+        assert each.memory == set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scheduler_clock import VirtualLoop
 
@@ -23,8 +23,10 @@ from quarterdeck.backends.base import (
     Target,
 )
 from quarterdeck.backends.logs import LogBook
+from quarterdeck.compatibility.failure import Failure
 from quarterdeck.compatibility.journal import Begun
 from quarterdeck.errors import AppError
+from quarterdeck.scheduling import cooldown
 from quarterdeck.scheduling.catalog import Catalog
 from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.residency import Tenant, may_live_together
@@ -33,6 +35,8 @@ from quarterdeck.scheduling.settling import Settling
 from quarterdeck.schemas.backends import BackendKind, BackendView
 from quarterdeck.schemas.models import AttemptView, ModelView, Outcome, Status
 from quarterdeck.settings import Settings
+
+T = TypeVar("T")
 
 LATENCY = 0.01
 UNLOAD_SECONDS = 0.5
@@ -49,32 +53,47 @@ class Engine(Backend):
         self.log = LogBook(name)
         self.uses_memory = uses_memory
         self.can_sleep = can_sleep
+        self.wakes = True
+        self.gives_up = True
+        self.single = False
         self.foreign: list[Resident] = []
         self._world = world
+
+    @property
+    def one_at_a_time(self) -> bool:
+        return self.single
 
     def check_config(self, load_config: Mapping[str, Any]) -> dict[str, Any]:
         return dict(load_config)
 
     async def load(self, target: Target, *, timeout: float, progress: Progress, started: Started) -> Instance:
         world, name = self._world, target.name
-        world.takes_memory(name, self.uses_memory)
+        world.say("load", name)
+        world.targets.append(target)
+        world.timeouts.append(timeout)
+        here = target.url is None or "localhost" in target.url
+        world.takes_memory(name, self.uses_memory and here)
         try:
             await started(EngineRecord(next(world.pids), 0.0, 9))
             progress("loading", 0.5)
             await asyncio.sleep(world.seconds.get(name, 1.0))
             if name in world.crashing:
                 raise EngineFailed(ExitReport(None, "SIGSEGV"), ["about to fall over"])
-        except BaseException:
+            self.log.add([f"{name} took 42 MiB"])
+        except BaseException as error:
+            world.say("crash" if isinstance(error, EngineFailed) else "cancel", name)
             await asyncio.sleep(LATENCY)
             world.memory.discard(name)
             raise
         exited: asyncio.Future[ExitReport] = asyncio.get_running_loop().create_future()
-        instance = Instance(name, "http://127.0.0.1:9", None, None, exited, 0.0, served_id=name)
+        pid = next(world.pids)
+        instance = Instance(name, "http://127.0.0.1:9", None, None, exited, 0.0, served_id=name, pids=(pid,))
         world.instances[name] = instance
         return instance
 
     async def unload(self, instance: Instance) -> None:
         self._world.may_end(instance)
+        self._world.say("unload", instance.model)
         await asyncio.sleep(UNLOAD_SECONDS)
         if not instance.exited.done():
             instance.exited.set_result(ExitReport(None, "SIGTERM", asked_for=True))
@@ -84,16 +103,18 @@ class Engine(Backend):
         if not self.can_sleep:
             return False
         self._world.may_end(instance)
+        self._world.say("sleep", instance.model)
         await asyncio.sleep(UNLOAD_SECONDS)
         self._world.memory.discard(instance.model)
         return True
 
     async def wake(self, instance: Instance, *, timeout: float) -> None:
+        self._world.say("wake", instance.model)
         self._world.takes_memory(instance.model, self.uses_memory)
         await asyncio.sleep(LATENCY)
-        if instance.exited.done():
+        if instance.exited.done() or not self.wakes:
             self._world.memory.discard(instance.model)
-            raise EngineFailed(instance.exited.result(), ["it is gone"])
+            raise EngineFailed(None, ["it does not wake up"])
 
     async def residents(self) -> list[Resident]:
         await asyncio.sleep(LATENCY)
@@ -105,8 +126,10 @@ class Engine(Backend):
     async def release(self, resident: Resident) -> bool:
         await asyncio.sleep(LATENCY)
         assert resident in self.foreign, f"{resident.served_id} is ours"
-        self.foreign.remove(resident)
-        return True
+        self._world.say("release", resident.served_id)
+        if self.gives_up:
+            self.foreign.remove(resident)
+        return self.gives_up
 
     def view(self, instances: Sequence[Instance]) -> BackendView:
         return BackendView(name=self.name, title=self.title, models=[each.model for each in instances])
@@ -115,8 +138,13 @@ class Engine(Backend):
 class World:
     """Everything around the scheduler. `wrong` collects what must never happen."""
 
-    def __init__(self, models: Sequence[ModelView], **settings: Any) -> None:
-        self.settings = Settings(**settings)
+    def __init__(self, models: Sequence[ModelView], *, hooks: Mapping[str, Any] | None = None, **settings: Any) -> None:
+        """`hooks` go to the scheduler (memory, estimator)."""
+        self.settings = Settings(**{"minimum_residence": 0, "cooldown": 0, "desktop_reserve": 0, **settings})
+        self.said: list[str] = []
+        self.moments: list[float] = []
+        self.targets: list[Target] = []
+        self.timeouts: list[float] = []
         self.views = {view.name: view for view in models}
         self.seconds: dict[str, float] = {}
         self.crashing: set[str] = set()
@@ -127,6 +155,8 @@ class World:
         self.at_once: set[str] = set()
         self.wrong: list[str] = []
         self.loop = VirtualLoop()
+        self._wall_clock, began = cooldown.utc_now, datetime.now(UTC)
+        cooldown.utc_now = lambda: began + timedelta(seconds=self.loop.time())
         self.journal = _Journal(self)
         events: Any = _Events()
         registry: Any = self
@@ -147,6 +177,7 @@ class World:
             on_backend=lambda _: None,
             inspect=self._inspect,
             running_programs=self._programs,
+            **(hooks or {}),
         )
         self.loop.run_until_complete(self.scheduler.open())
 
@@ -156,6 +187,46 @@ class World:
 
     async def list(self) -> list[ModelView]:
         return list(self.views.values())
+
+    def say(self, what: str, name: str) -> None:
+        """An engine does something."""
+        self.said.append(f"{what} {name}")
+        self.moments.append(self.loop.time())
+
+    def when(self, said: str) -> float:
+        """The first moment at which an engine did that."""
+        return self.moments[self.said.index(said)]
+
+    def set(self, **values: Any) -> None:
+        self.settings = self.settings.model_copy(update=values)
+        self.run(self._update())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Until it is done; nobody else gets time after that."""
+        return self.loop.run_until_complete(work)
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin it, and let it come as far as it comes at once."""
+        task = self.loop.create_task(work)
+        self.loop.advance(0)
+        return task
+
+    async def use(self, name: str, hold: float = 0.0, **options: Any) -> float:
+        """One request that takes `hold` seconds to answer; returns when it got its place."""
+        async with self.scheduler.lease(name, **options) as instance:
+            assert instance.model == name
+            assert not instance.asleep
+            began = self.loop.time()
+            await asyncio.sleep(hold)
+            return began
+
+    def refused(self, work: Coroutine[Any, Any, Any] | asyncio.Future[Any]) -> AppError:
+        """The error that it ends with."""
+        try:
+            self.loop.run_until_complete(work)
+        except AppError as error:
+            return error
+        raise AssertionError("it was not refused")
 
     def takes_memory(self, name: str, on_budget: bool) -> None:
         """A model begins to take memory: whoever has some must be allowed to live with it."""
@@ -189,9 +260,15 @@ class World:
         return self.loop.run_until_complete(ask())
 
     def close(self) -> None:
-        self.loop.run_until_complete(self.scheduler.close())
-        self.loop.advance(1)
-        self.loop.close()
+        try:
+            self.loop.run_until_complete(self.scheduler.close())
+            self.loop.advance(1)
+        finally:
+            self.loop.close()
+            cooldown.utc_now = self._wall_clock
+
+    async def _update(self) -> None:
+        self.scheduler.update()
 
     def _tenant(self, name: str) -> Tenant:
         view = self.views[name]
@@ -208,9 +285,8 @@ class World:
 
 
 def model(name: str, backend: str = "engine", **fields: Any) -> ModelView:
-    return ModelView(
-        name=name, backend=backend, served_name=name, layer="curated", created_at=datetime.now(UTC), **fields
-    )
+    known = {"served_name": name, "layer": "curated", "created_at": datetime.now(UTC)}
+    return ModelView(name=name, backend=backend, **{**known, **fields})
 
 
 class _Events:
@@ -225,6 +301,8 @@ class _Journal:
         self._world = world
         self._names: dict[int, str] = {}
         self.open: set[int] = set()
+        self.ended: list[tuple[str, Outcome]] = []
+        self.failures: list[Failure] = []
         self.usual: float | None = None
 
     async def begin(self, model_name: str, **_: Any) -> Begun:
@@ -240,7 +318,8 @@ class _Journal:
     async def succeed(self, attempt_id: int, _seconds: float) -> AttemptView:
         return await self._end(attempt_id, Outcome.LOADED)
 
-    async def fail(self, attempt_id: int, _failure: Any) -> AttemptView:
+    async def fail(self, attempt_id: int, failure: Failure) -> AttemptView:
+        self.failures.append(failure)
         return await self._end(attempt_id, Outcome.FAILED)
 
     async def cancel(self, attempt_id: int, _reason: str) -> AttemptView:
@@ -262,6 +341,7 @@ class _Journal:
         await asyncio.sleep(LATENCY)
 
     async def _end(self, attempt_id: int, outcome: Outcome) -> AttemptView:
+        self.ended.append((self._names[attempt_id], outcome))
         self.open.discard(attempt_id)
         return await self._view(attempt_id, outcome)
 

@@ -17,6 +17,11 @@ LONGEST = 3600.0
 _log = logging.getLogger(__name__)
 
 
+def utc_now() -> datetime:
+    """Pauses outlive us, so that they are kept by the wall clock."""
+    return datetime.now(UTC)
+
+
 def pause_seconds(base: float, failures: int) -> float:
     """How long a model is left alone after so many failures in a row: `base` seconds, doubled each time."""
     if failures < 1 or base <= 0:
@@ -42,14 +47,14 @@ class Cooldowns:
     def seconds_left(self, name: str) -> int:
         """For how many seconds the model is still left alone; 0 when it may be loaded."""
         pause = self._pauses.get(name)
-        left = 0.0 if pause is None else (pause.until - datetime.now(UTC)).total_seconds()
+        left = 0.0 if pause is None else (pause.until - utc_now()).total_seconds()
         return max(0, math.ceil(left))
 
     def failed(self, name: str) -> None:
         earlier = self._pauses.get(name)
         failures = 1 if earlier is None else earlier.failures + 1
         seconds = pause_seconds(self._base(), failures)
-        self._set(name, Pause(failures, datetime.now(UTC) + timedelta(seconds=seconds)))
+        self._set(name, Pause(failures, utc_now() + timedelta(seconds=seconds)))
 
     def clear(self, name: str) -> None:
         """The model was loaded, or a person wants it loaded."""
