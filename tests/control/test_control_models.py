@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 from fake_backend import Act
-from scripted_core import ScriptedCore, wait_for
+from safetensors_writer import write_folder
+from scripted_core import ScriptedCore, scripted_core, wait_for
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str]:
@@ -147,8 +149,74 @@ def test_a_patch_changes_only_what_it_names(core: ScriptedCore, model: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "usual"),
+    [
+        ("aliases", ["nick", "team/nick"], []),
+        ("roles", ["chat", "coding"], []),
+        ("capabilities", ["chat", "vision"], ["chat"]),
+        ("group", "together", None),
+        ("pinned", True, False),
+        ("idle_timeout", 0, None),
+        ("idle_timeout", 90.5, None),
+        ("deprecated", True, False),
+    ],
+)
+def test_a_policy_is_decided_and_taken_back(
+    core: ScriptedCore, model: str, field: str, value: object, usual: object
+) -> None:
+    before = core.model(model)
+    assert before[field] == usual
+    assert patch(core, model, **{field: value}).json()[field] == value
+    view = core.model(model)
+    assert (view[field], view["layers"][field]) == (value, "curated")
+    patch(core, model, compatibility_notes="something else")
+    assert core.model(model)[field] == value
+    patch(core, model, **{field: None})
+    assert core.model(model)[field] == usual
+
+
+def test_a_model_is_reached_by_its_aliases(core: ScriptedCore, model: str) -> None:
+    patch(core, model, aliases=["house/Writer"])
+    assert core.http.get("/v1/models/house/writer").json()["id"] == model
+    assert "house/Writer" not in [each["id"] for each in core.http.get("/v1/models").json()["data"]]
+    other = core.add()
+    assert error_of(patch(core, other, aliases=["HOUSE/writer"])) == (409, "duplicate_model")
+    assert core.model(other)["aliases"] == []
+
+
+def test_a_model_is_locked_to_its_files(core: ScriptedCore, model: str) -> None:
+    path = f"/api/models/{model}"
+    assert core.http.post(f"{path}/lock").json()["locked"]
+    verified = core.http.post(f"{path}/verify").json()
+    assert verified["expected_hash"]
+    assert core.http.post(f"{path}/verify").json()["expected_hash"] == verified["expected_hash"]
+    file = Path(verified["path"])
+    file.write_bytes(file.read_bytes() + b"changed")
+    assert error_of(core.http.post(f"{path}/verify")) == (409, "version_lock_violation")
+    assert not core.http.post(f"{path}/unlock").json()["locked"]
+    for action in ("lock", "unlock", "verify"):
+        assert error_of(core.http.post(f"/api/models/nobody/{action}")) == (404, "unknown_model")
+
+
+def test_a_folder_of_safetensors_is_for_vllm(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    write_folder(folder)
+    with scripted_core(tmp_path, every_engine=True) as core:
+        body = {"model_name": "tiny", "path": str(folder), "load_config": '{"max_model_len": 512}'}
+        added = core.http.post("/api/models", json=body)
+        assert (added.status_code, added.json()["backend"]) == (201, "vllm")
+        refused = core.http.post("/api/models", json=body | {"model_name": "other", "load_config": '{"n_ctxx": 1}'})
+        assert (error_of(refused), refused.json()["column"]) == ((400, "unknown_option"), 2)
+
+
+@pytest.mark.parametrize(
     ("fields", "code"),
     [
+        ({"idle_timeout": -1}, "bad_request"),
+        ({"idle_timeout": "soon"}, "bad_request"),
+        ({"pinned": "perhaps"}, "bad_request"),
+        ({"aliases": "one"}, "bad_request"),
+        ({"aliases": ["two\nlines"]}, "bad_name"),
         ({"compatibility_status": "testing"}, "bad_status"),
         ({"compatibility_status": "great"}, "bad_status"),
         ({"compatibility_status": 3}, "bad_request"),

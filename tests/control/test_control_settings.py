@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from event_reader import listen
+from fake_ollama import fake_ollama
+from recorded_server import models, serve
 from scripted_core import ScriptedCore, scripted_core, wait_for
 
 CONFIG = """# my settings
@@ -37,6 +43,8 @@ def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
     original = module.load_settings
 
     def load(data_dir: Path, overrides: dict[str, Any]) -> Any:
+        if "ollama_url" in overrides and overrides["ollama_url"] is None:
+            del overrides["ollama_url"]
         if "port" in overrides and overrides["port"] is None:
             del overrides["port"]
             data_dir.mkdir(parents=True, exist_ok=True)
@@ -209,3 +217,112 @@ def test_addresses_beyond_this_machine_are_refused(tmp_path: Path, host: str) ->
     with scripted_core(tmp_path, host=host) as running:
         assert [issue["code"] for issue in running.http.get("/api/status").json()["issues"]] == ["not_loopback"]
         assert running.http.get("/health").status_code == 200
+
+
+KEYS = ["sk-first-secret", "", "sk-third-secret"]
+
+
+def keys_in_file(core: ScriptedCore) -> list[str]:
+    return list(tomllib.loads(config_text(core)).get("server_keys", []))
+
+
+def test_keys_are_kept_but_never_shown(core: ScriptedCore) -> None:
+    with listen(core, topics="setting,log") as events:
+        answer = core.http.patch("/api/settings", json={"server_keys": KEYS})
+        event = events.until("setting", name="server_keys")
+    shown = setting(core, "server_keys")["value"]
+    assert [bool(each) for each in shown] == [True, False, True]
+    assert len(set(shown)) == 3
+    assert event["data"]["value"] == shown
+    own_log = core.http.get("/api/backends/quarterdeck/logs").text
+    for text in (answer.text, core.http.get("/api/settings").text, json.dumps(event), own_log):
+        assert "secret" not in text.replace('"secret"', "")
+    assert keys_in_file(core) == KEYS
+    assert (core.folder / "data" / "config.toml").stat().st_mode & 0o077 == 0
+
+
+def test_a_key_that_comes_back_as_it_was_shown_stays(core: ScriptedCore) -> None:
+    core.http.patch("/api/settings", json={"server_keys": KEYS}).raise_for_status()
+    shown = setting(core, "server_keys")["value"]
+    core.http.patch("/api/settings", json={"server_keys": shown, "theme": "light"}).raise_for_status()
+    assert keys_in_file(core) == KEYS
+    core.http.patch("/api/settings", json={"server_keys": [shown[2], "sk-new"]}).raise_for_status()
+    assert keys_in_file(core) == [KEYS[2], "sk-new"]
+    before = config_text(core)
+    refused = core.http.patch("/api/settings", json={"server_keys": [shown[2]]})
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_setting")
+    assert config_text(core) == before
+    core.http.patch("/api/settings", json={"server_keys": []}).raise_for_status()
+    assert (keys_in_file(core), setting(core, "server_keys")["value"]) == ([], [])
+
+
+@pytest.mark.parametrize("value", ["sk-not-a-list-secret", [7, "sk-list-secret"], {"sk-object-secret": 1}])
+def test_a_bad_key_is_not_repeated(core: ScriptedCore, value: object) -> None:
+    answer = core.http.patch("/api/settings", json={"server_keys": value})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_setting")
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "not a JSON object"),
+        ("phi-4:phi.service", "is not supported"),
+        ('{"phi-4": "vllm serve"}', "“phi-4”"),
+        ('{"phi-4": {"command": []}}', "“phi-4”"),
+    ],
+)
+def test_start_commands_are_checked_when_they_are_entered(core: ScriptedCore, text: str, words: str) -> None:
+    before = config_text(core)
+    answer = core.http.patch("/api/settings", json={"autostart_map": text})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_setting")
+    assert words in answer.json()["detail"]
+    assert answer.json()["hint"]
+    assert config_text(core) == before
+
+
+def test_start_commands_of_the_environment_are_checked_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAT_PROXY_AUTOSTART_MAP", "phi-4:phi.service")
+    with scripted_core(tmp_path) as running:
+        [issue] = running.http.get("/api/status").json()["issues"]
+        assert "is not supported" in issue["sentence"]
+        assert issue["hint"]
+
+
+def test_mended_start_commands_end_the_issue(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "config.toml").write_text("autostart_map = 'x'\n", encoding="utf-8")
+    with scripted_core(tmp_path) as running:
+        assert running.http.get("/api/status").json()["issues"]
+        good = json.dumps({"phi-4": {"command": ["sleep", "9"]}})
+        running.http.patch("/api/settings", json={"autostart_map": good}).raise_for_status()
+        assert running.http.get("/api/status").json()["issues"] == []
+
+
+async def test_servers_of_the_runbook_are_asked_with_their_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = {"/v1/models": models("phi-4")}
+    async with serve(listed) as one, serve(listed) as two, fake_ollama() as ollama, fake_ollama() as further:
+        monkeypatch.setenv("OPENAI_API_BASE_URLS", f"{one.url}/v1;{two.url}/v1")
+        monkeypatch.setenv("OPENAI_API_KEYS", ";sk-two-secret")
+        monkeypatch.setenv("OLLAMA_BASE_URLS", further.url)
+        monkeypatch.setenv("IMAGEWORKS_OLLAMA_HOST", ollama.url)
+
+        def look() -> tuple[list[dict[str, Any]], str]:
+            with scripted_core(tmp_path, every_engine=True, ollama_url=None) as running:
+                running.http.post("/api/scan").raise_for_status()
+                shown = running.http.get("/api/settings").text
+                return list(running.http.get("/api/backends").json()), shown
+
+        backends, shown = await asyncio.to_thread(look)
+    known = {each["address"]: each for each in backends}
+    for url in (one.url, two.url, ollama.url, further.url):
+        assert known[url]["state"] == "running"
+    assert known[ollama.url]["name"] == "ollama"
+    assert set(one.keys) == {None}
+    assert "Bearer sk-two-secret" in two.keys
+    assert "sk-two-secret" not in shown

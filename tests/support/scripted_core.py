@@ -14,7 +14,6 @@ from gguf_writer import CHAT_FACTS, gguf_bytes
 from running_core import NOBODY_ELSE, RunningCore
 
 from quarterdeck.backends.base import Backend
-from quarterdeck.backends.logs import LogBook
 from quarterdeck.core import Core
 from quarterdeck.core_thread import CoreThread
 from quarterdeck.settings import Loaded, load_settings
@@ -23,14 +22,15 @@ NOTHING_LISTENS = "http://127.0.0.1:9"
 
 
 class _Core(Core):
-    def __init__(self, loaded: Loaded, engine_url: str) -> None:
+    def __init__(self, loaded: Loaded, engine_url: str, *, every_engine: bool) -> None:
         super().__init__(loaded)
         self._engine_url = engine_url
+        self._every_engine = every_engine
 
     def _make_backends(self) -> dict[str, Backend]:
-        self.logs["embedded"] = log = LogBook("embedded", self._files, self._relay.lines)
-        self.backend = FakeBackend(log, self._engine_url)
-        return {"embedded": self.backend}
+        self.backend = FakeBackend(self._log_for("embedded"), self._engine_url)
+        others = super()._make_backends() if self._every_engine else {}
+        return {**others, "embedded": self.backend}
 
 
 class ScriptedCore(RunningCore):
@@ -68,12 +68,17 @@ class ScriptedCore(RunningCore):
 
 
 @contextlib.contextmanager
-def scripted_core(folder: Path, *, engine_url: str = NOTHING_LISTENS, **settings: Any) -> Iterator[ScriptedCore]:
-    """Start a core with `settings` over `folder`/data; free ports unless one is given."""
+def scripted_core(
+    folder: Path, *, engine_url: str = NOTHING_LISTENS, every_engine: bool = False, **settings: Any
+) -> Iterator[ScriptedCore]:
+    """Start a core with `settings` over `folder`/data; free ports unless one is given.
+
+    Its embedded engine is scripted; with `every_engine` it has all the others as they are.
+    """
     at_once = {"minimum_residence": 0, "cooldown": 0}
     loaded = load_settings(folder / "data", {"port": 0, "nvml": False, **at_once, **NOBODY_ELSE, **settings})
     thread = CoreThread(loaded, public=True)
-    thread.core = _Core(loaded, engine_url)
+    thread.core = _Core(loaded, engine_url, every_engine=every_engine)
     thread.start()
     running = ScriptedCore(thread, folder)
     try:

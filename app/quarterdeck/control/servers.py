@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.types import Receive, Scope, Send
 
 from quarterdeck.backends.ollama import OllamaBackend
@@ -28,12 +29,15 @@ class ProcessToStop(BaseModel):
     create_time: float
 
 
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
 class OllamaModel(BaseModel):
     """A tag of Ollama."""
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str
+    model: Tag
 
 
 class OllamaCopy(BaseModel):
@@ -41,9 +45,9 @@ class OllamaCopy(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str
-    source: str
-    num_ctx: int | None = None
+    model: Tag
+    source: Tag
+    num_ctx: int | None = Field(default=None, ge=1)
 
 
 def router(services: Services) -> APIRouter:
