@@ -18,7 +18,7 @@ from quarterdeck.errors import AppError
 
 MODELS = (
     model("a"),
-    model("b", idle_timeout=40.0),
+    model("b", idle_timeout=10.0),
     model("g1", group="g"),
     model("g2", group="g"),
     model("pin", pinned=True),
@@ -134,18 +134,10 @@ class Machine(RuleBasedStateMachine):
             logging.getLogger("quarterdeck.tasks").removeHandler(self.errors)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self.world.loop.create_task(work)
-        self.world.loop.advance(0)
-        return task
+        return self.world.begin(work)
 
     async def _use(self, name: str, hold: float, force: bool) -> None:
-        try:
-            async with self.world.scheduler.lease(name, force=force) as instance:
-                assert instance.model == name
-                assert not instance.asleep
-                await asyncio.sleep(hold)
-        except AppError:
-            return
+        await self._asked(self.world.use(name, hold, force=force))
 
     async def _unload(self, name: str) -> None:
         self.world.at_once.add(name)
@@ -155,8 +147,9 @@ class Machine(RuleBasedStateMachine):
     async def _asked(self, work: Any) -> None:
         try:
             await work
-        except AppError:
-            return
+        except AppError as error:
+            if error.code == "busy" and not error.details["holders"]:
+                self.world.wrong.append("a load gave up waiting for nobody")
 
 
 class _Errors(logging.Handler):

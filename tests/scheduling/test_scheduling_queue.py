@@ -52,6 +52,19 @@ def test_only_so_many_requests_overtake_a_waiting_model(world: Worlds, limit: in
     assert waiting.result() < later[-1].result()
 
 
+def test_who_is_idle_already_takes_no_request_while_others_who_leave_are_busy(world: Worlds) -> None:
+    here = world(model("a", group="g"), model("b", group="g"), C, overtake_limit=5)
+    here.run(here.use("a"))
+    busy = here.begin(here.use("b", 20.0))
+    here.loop.advance(5)
+    waiting = here.begin(here.use("c"))
+    here.loop.advance(1)
+    late = here.begin(here.use("a", 100.0))
+    here.run(waiting)
+    assert busy.done()
+    assert here.run(late) > waiting.result()
+
+
 def test_a_model_stays_for_its_shortest_stay_and_is_used_meanwhile(world: Worlds) -> None:
     here = world(A, B, minimum_residence=10, overtake_limit=0)
     here.run(here.use("a"))

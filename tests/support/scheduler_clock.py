@@ -35,3 +35,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def advance(self, seconds: float) -> None:
         """Let so much time pass."""
         self.run_until_complete(asyncio.sleep(seconds))
+
+    def timers(self) -> int:
+        """How many timers will ring."""
+        return sum(not handle.cancelled() for handle in self._scheduled)  # type: ignore[attr-defined]
