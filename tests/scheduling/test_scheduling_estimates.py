@@ -265,3 +265,17 @@ async def test_a_model_keeps_a_bounded_number_of_measurements(
     rows = await database.run(lambda session: len(list(session.exec(select(Measurement.id)))))
     assert rows == 50
     assert len((await estimator.estimate(view(file), config)).history) == 10
+
+
+async def test_an_engine_without_gpu_support_is_estimated_in_main_memory(
+    database: Database, machine: Machine, file: Path
+) -> None:
+    async def uses_gpu(backend: str) -> bool:
+        return backend != "embedded"
+
+    estimator = Estimator(database, machine.sample, uses_gpu=uses_gpu)
+    own = await estimator.estimate(view(file), {})
+    other = await estimator.estimate(view(file, "llama-server"), {})
+    assert (own.verdict, own.fits, own.free_bytes, own.card_bytes) == (Verdict.UNKNOWN, None, None, None)
+    assert "without GPU support" in own.hint
+    assert other.verdict is Verdict.FITS

@@ -141,6 +141,10 @@ class Backend(ABC):
         """The launch arguments, exactly; empty where nothing is launched."""
         return []
 
+    async def computes_on_gpu(self) -> bool:
+        """Whether the engine as it is installed can use a GPU; what cannot be told counts as able."""
+        return True
+
     @abstractmethod
     async def load(self, target: Target, *, timeout: float, progress: Progress, started: Started) -> Instance:
         """Start the engine and wait until it answers. Raises EngineFailed, AppError or OSError.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import json
 import os
 import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +22,9 @@ from quarterdeck.schemas.backends import BackendKind, BackendView
 OPTIONS = SHARED
 
 
+_LIST_DEVICES = "import xllamacpp; print(*[device['type'].name for device in xllamacpp.get_device_info()])"
+
+
 class EmbeddedBackend(Backend):
     """Loads GGUF files in child processes of our own. See `base.Backend` for the contract of the methods."""
 
@@ -30,6 +35,7 @@ class EmbeddedBackend(Backend):
 
     def __init__(self, log: LogBook, *, stop_patience: Callable[[], float]) -> None:
         self.log = log
+        self._on_gpu: bool | None = None
         self._children = Children(log, stop_patience=stop_patience)
 
     def check_config(self, load_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,6 +49,12 @@ class EmbeddedBackend(Backend):
                 "Its keys are parameter names of llama.cpp.",
             )
         return {**checked, "extra_args": extra} if extra else checked
+
+    async def computes_on_gpu(self) -> bool:
+        """Asked once, in a process of its own: no engine is ever loaded into ours."""
+        if self._on_gpu is None:
+            self._on_gpu = await _finds_gpu()
+        return self._on_gpu
 
     def command(self, target: Target, port: int) -> list[str]:
         return [
@@ -71,6 +83,14 @@ class EmbeddedBackend(Backend):
 
     def view(self, instances: Sequence[Instance]) -> BackendView:
         return self._children.describe(self, _version(), instances)
+
+
+async def _finds_gpu() -> bool:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _LIST_DEVICES, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+    )
+    said, _ = await process.communicate()
+    return b"GPU" in said
 
 
 def _version() -> str | None:

@@ -110,7 +110,8 @@ class Attribution:
         self._update_owners()
         await self._memory.holders()
         vram = self._book.vram_of(loaded.name) if loaded.instance.pids else None
-        alarm = self._book.alarm(loaded.name, now() - loaded.loaded_at) if _wants_gpu(loaded) else None
+        wanted = _wants_gpu(loaded) and await loaded.backend.computes_on_gpu()
+        alarm = self._book.alarm(loaded.name, now() - loaded.loaded_at) if wanted else None
         self._show(loaded, vram, alarm)
         return alarm is not None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,15 @@ class _Known:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
+async def _always(_backend: str) -> bool:
+    return True
+
+
 class Estimator:
-    """Estimates loads and learns from them. `sample` may block for a moment; `reserve_bytes` stay free on each GPU."""
+    """Estimates loads and learns from them. `sample` may block for a moment; `reserve_bytes` stay free on each GPU.
+
+    `uses_gpu` says of a backend whether it computes on the GPU as it is installed here.
+    """
 
     def __init__(
         self,
@@ -49,8 +56,10 @@ class Estimator:
         sample: Callable[[], HardwareSample],
         *,
         reserve_bytes: Callable[[], int] = lambda: 0,
+        uses_gpu: Callable[[str], Awaitable[bool]] = _always,
     ) -> None:
         self._sample = sample
+        self._uses_gpu = uses_gpu
         self._reserve_bytes = reserve_bytes
         self._measurements = Measurements(database)
         self._shapes: dict[Path, tuple[_Stamp, ModelShape]] = {}
@@ -83,7 +92,7 @@ class Estimator:
         if known.shape is None:
             return
         config = {**known.defaults, **load_config}
-        room = await self._room(0)
+        _, room = await self._look(view.backend, 0)
         card_bytes = room.cards[0].total if room.cards else 0
         usual_ctx = _usual_ctx(view.backend, room)
         learned = measure(
@@ -101,19 +110,28 @@ class Estimator:
     async def _estimate(
         self, known: _Known, name: str, backend: str, load_config: Mapping[str, Any], freed_bytes: int
     ) -> Estimate:
-        sample = await asyncio.to_thread(self._sample)
-        room = room_of(sample, freed_bytes=freed_bytes, reserve_bytes=self._reserve_bytes())
+        sample, room = await self._look(backend, freed_bytes)
         if known.shape is None:
             estimate = estimate_by_size(known.size_bytes, room, model=name, backend=backend)
         else:
             correction = await self._measurements.correction(backend, known.shape.architecture)
             config = {**known.defaults, **load_config}
             estimate = _compute(known.shape, config, room, model=name, backend=backend, correction=correction)
-        return estimate.model_copy(update={"holders": holders_of(sample)})
+        if room.cards:
+            return estimate.model_copy(update={"holders": holders_of(sample)})
+        return estimate.model_copy(update={"hint": estimate.hint or await self._why_no_gpu(backend)})
 
-    async def _room(self, freed_bytes: int) -> Room:
+    async def _look(self, backend: str, freed_bytes: int) -> tuple[HardwareSample, Room]:
+        """What is free now; there are no cards for a backend that would not use them."""
         sample = await asyncio.to_thread(self._sample)
-        return room_of(sample, freed_bytes=freed_bytes, reserve_bytes=self._reserve_bytes())
+        if not await self._uses_gpu(backend):
+            sample = sample.model_copy(update={"gpus": []})
+        return sample, room_of(sample, freed_bytes=freed_bytes, reserve_bytes=self._reserve_bytes())
+
+    async def _why_no_gpu(self, backend: str) -> str:
+        if await self._uses_gpu(backend):
+            return "There is no GPU that can be measured."
+        return "This engine computes on the processor: it is installed without GPU support."
 
     def _known(self, view: ModelView, load_config: Mapping[str, Any]) -> _Known:
         """What the disk tells of a model (blocking)."""

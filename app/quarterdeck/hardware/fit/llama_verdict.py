@@ -156,12 +156,12 @@ class _Case:
     def _judge_main_memory(self, need: Need) -> dict[str, Any]:
         size, free, total = (spoken(size) for size in (need.host_bytes, self._room.host_free, self._room.host_total))
         if need.host_bytes > self._room.host_total:
-            sentence = f"Needs {size}, but this machine has {total} of main memory and no GPU that can be measured."
+            sentence = f"Needs {size}, but this machine has {total} of main memory."
             return {"verdict": Verdict.TOO_BIG, "sentence": sentence, "hint": self._way_out()}
         lacking = need.host_bytes > self._room.host_free
         return {
             "verdict": Verdict.UNKNOWN,
-            "sentence": f"Needs {size} of main memory, of which {free} are free. There is no GPU that can be measured.",
+            "sentence": f"Needs {size} of main memory, of which {free} are free.",
             "hint": self._way_out() if lacking else "",
         }
 

@@ -108,6 +108,6 @@ def _without_gpu(shape: ModelShape, options: VllmOptions, room: Room) -> dict[st
         **room_fields(room),
         "host_bytes": total,
         "verdict": Verdict.TOO_BIG if too_big else Verdict.UNKNOWN,
-        "sentence": f"Needs at least {spoken(total)} of main memory, {has}. There is no GPU that can be measured.",
+        "sentence": f"Needs at least {spoken(total)} of main memory, {has}.",
         "hint": "Choose a smaller model." if too_big else "",
     }
