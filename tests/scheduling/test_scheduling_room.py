@@ -111,7 +111,25 @@ def test_what_cannot_be_released_is_named_and_nobody_is_evicted(world: Worlds) -
     assert error.hint
     assert (set(here.scheduler.loaded), here.journal.ended) == ({"a"}, [("a", Outcome.LOADED)])
     assert here.catalog.get("a").phase is Phase.LOADED
+    here.run(here.scheduler.load("b", force=True))
+    assert set(here.scheduler.loaded) == {"b"}
     here.backends["sleeper"].foreign.clear()
+
+
+def test_memory_that_cannot_be_had_back_is_no_part_of_the_budget(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = world(model("theirs", "sleeper", url="http://localhost:8000"), model("a"), model("b"))
+    known: set[str] = set()
+    monkeypatch.setattr(here.backends["sleeper"], "gives_back", lambda _, url: url is None or url in known)
+    load(here, "a", "theirs", "b")
+    assert set(here.scheduler.loaded) == {"theirs", "b"}
+    here.run(here.scheduler.unload("theirs"))
+    # As it may turn out when the server is asked for the first time.
+    monkeypatch.setattr(here.scheduler.backends["sleeper"], "gives_back", lambda *_: "theirs" in here.instances)
+    here.instances.pop("theirs")
+    load(here, "theirs")
+    assert here.scheduler.loaded["theirs"].on_budget
 
 
 def test_residents_that_are_no_matter_of_ours_are_left_alone(world: Worlds) -> None:

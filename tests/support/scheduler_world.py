@@ -72,7 +72,7 @@ class Engine(Backend):
         world.targets.append(target)
         world.timeouts.append(timeout)
         here = target.url is None or "localhost" in target.url
-        world.takes_memory(name, self.uses_memory and here)
+        world.takes_memory(name, self.gives_back(name, target.url) and here)
         try:
             await started(EngineRecord(next(world.pids), 0.0, 9))
             progress("loading", 0.5)
@@ -154,6 +154,7 @@ class World:
         self.programs: set[str] = set()
         self.at_once: set[str] = set()
         self.wrong: list[str] = []
+        self._begun: list[asyncio.Task[Any]] = []
         self.loop = VirtualLoop()
         self._wall_clock, began = cooldown.utc_now, datetime.now(UTC)
         cooldown.utc_now = lambda: began + timedelta(seconds=self.loop.time())
@@ -208,6 +209,7 @@ class World:
     def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begin it, and let it come as far as it comes at once."""
         task = self.loop.create_task(work)
+        self._begun.append(task)
         self.loop.advance(0)
         return task
 
@@ -260,7 +262,10 @@ class World:
         return self.loop.run_until_complete(ask())
 
     def close(self) -> None:
+        for task in self._begun:
+            task.cancel()
         try:
+            self.loop.advance(1)
             self.loop.run_until_complete(self.scheduler.close())
             self.loop.advance(1)
         finally:

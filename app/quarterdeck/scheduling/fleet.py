@@ -54,9 +54,10 @@ class Fleet:
         self._changed = changed
 
     def on_budget(self, view: ModelView) -> bool:
-        """Whether the model takes memory of this machine."""
+        """Whether the model takes memory of this machine that can be had back."""
         backend = self.backends.get(view.backend)
-        return (backend is None or backend.uses_memory) and (view.url is None or self.is_here(view.url))
+        gives_back = backend is None or backend.gives_back(view.name, view.url)
+        return gives_back and (view.url is None or self.is_here(view.url))
 
     def is_here(self, url: str) -> bool:
         """Whether the server at this address shares this machine's memory."""

@@ -192,7 +192,8 @@ class Protocol:
             config=load.config,
             forced=load.forced,
             attempt_id=load.begun.attempt_id,
-            on_budget=load.on_budget,
+            # Of a server that somebody else runs it is known only now what it gives back.
+            on_budget=self._fleet.on_budget(load.view),
             loaded_at=ready,
             idle_since=ready,
         )

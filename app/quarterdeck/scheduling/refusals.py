@@ -89,7 +89,8 @@ def held_by_other(name: str, backend: str, resident: Resident) -> AppError:
         "held_by_other",
         f"“{name}” cannot be loaded: {backend} at {resident.url} holds “{resident.served_id}”, which somebody else "
         "loaded, and it cannot be asked to give it up.",
-        "Stop that server on the Backends page or where it was started, then load the model again.",
+        "Stop that server on the Backends page or where it was started, then load the model again. With "
+        "force_load=true it is loaded beside it.",
         status=409,
         details={"holder": {"backend": backend, "model": resident.served_id, "url": resident.url}},
     )

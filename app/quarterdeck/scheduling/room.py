@@ -80,9 +80,12 @@ class Room:
         """Ask a server to give up what somebody else loaded there."""
         backend, resident = foreign
         self._fleet.tell(load, f"Waits until {backend.title} has unloaded “{resident.served_id}”.")
-        if not await backend.release(resident):
+        if await backend.release(resident):
+            _log.info("%s unloaded %s, which somebody else had loaded", backend.title, resident.served_id)
+        elif load.forced:
+            _log.warning("%s keeps %s; %s is loaded beside it", backend.title, resident.served_id, load.name)
+        else:
             raise refusals.held_by_other(load.name, backend.title, resident)
-        _log.info("%s unloaded %s, which somebody else had loaded", backend.title, resident.served_id)
 
     async def _let_stay(self, load: Load) -> None:
         """Wait until those in the way have had their shortest stay; a person need not wait for it."""
