@@ -18,6 +18,7 @@ from serve_process import wait_for
 from quarterdeck.backends.listeners import pids_by_port
 
 GONE_SECONDS = 20.0
+START_SECONDS = 200.0
 LONG_STORY = [{"role": "user", "content": "Tell a very long story."}]
 
 
@@ -56,7 +57,7 @@ class Victim:
     def kill_while_loading(self) -> httpx.Response:
         """Stop the engine as soon as it exists, so that the load cannot get past it, then kill it."""
         loading = self.begin_load()
-        process = wait_for(self.target, "the engine is started", 60)
+        process = wait_for(self.target, "the engine is started", START_SECONDS)
         process.send_signal(signal.SIGSTOP)
         assert not loading.done(), "the load was over before the engine could be stopped"
         assert self.model["phase"] == "loading"
@@ -75,6 +76,11 @@ class Victim:
 
     def kill_while_streaming(self) -> list[str]:
         """The lines that a client got after the kill, until the stream ended properly."""
+        rest, family = self._kill_while_streaming()
+        self.gone(family)
+        return rest
+
+    def _kill_while_streaming(self) -> tuple[list[str], list[psutil.Process]]:
         self.load().raise_for_status()
         family = self.family()
         with self.stream() as lines:
@@ -82,8 +88,7 @@ class Victim:
             family[0].kill()
             rest = [line for line in lines if line]
         self.room.until_phase(self.name, "unloaded")
-        self.gone(family)
-        return rest
+        return rest, family
 
     @contextlib.contextmanager
     def stream(self) -> Iterator[Iterator[str]]:
@@ -142,17 +147,30 @@ class OllamaVictim(Victim):
         found = self.family()
         return found[1] if found else None
 
-    def kill_while_loading(self) -> httpx.Response:
+    def kill_while_loading(self, *, orphans: bool = False) -> httpx.Response:
+        """With `orphans` its runner stays behind, for somebody else's Ollama is not ours to clear away."""
         loading = self.begin_load()
-        runner = wait_for(self.target, "the engine is started", 60)
+        runner = wait_for(self.target, "the engine is started", START_SECONDS)
         runner.send_signal(signal.SIGSTOP)
         assert not loading.done(), "the load was over before the engine could be stopped"
         assert self.model["phase"] == "loading"
         family = self.family()
         family[0].kill()
         answer = loading.result(120)
-        self.gone(family)
+        self._clear(family, orphans)
         return answer
+
+    def kill_while_streaming(self, *, orphans: bool = False) -> list[str]:
+        rest, family = self._kill_while_streaming()
+        self._clear(family, orphans)
+        return rest
+
+    def _clear(self, family: list[psutil.Process], orphans: bool) -> None:
+        if orphans:
+            for process in family[1:]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        self.gone(family)
 
 
 class RunnerVictim(OllamaVictim):

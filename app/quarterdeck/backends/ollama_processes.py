@@ -8,6 +8,8 @@ from pathlib import PurePath
 
 import psutil
 
+from quarterdeck.backends.listeners import pids_by_port
+
 Runner = tuple[int, float]
 """Pid and create time (seconds since the epoch)."""
 
@@ -24,6 +26,15 @@ def runners(weights: str | None, server: int | None) -> list[Runner]:
     unnamed = [process for process, words in candidates if not any("sha256-" in word for word in words)]
     chosen = named or (unnamed if len(unnamed) == 1 and len(candidates) == 1 else [])
     return [runner for runner in map(_runner, chosen) if runner is not None]
+
+
+def server_at(port: int) -> int | None:
+    """The Ollama server that listens on a loopback port; None where the system does not tell, as with containers."""
+    pid = pids_by_port().get(port)
+    with contextlib.suppress(psutil.Error):
+        if pid is not None and "ollama" in psutil.Process(pid).name():
+            return pid
+    return None
 
 
 def _runner(process: psutil.Process) -> Runner | None:

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from quarterdeck.backends.addresses import port_of
 from quarterdeck.backends.base import ExitReport, Instance
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.backends.ollama_api import OllamaApi
-from quarterdeck.backends.ollama_processes import Runner, runners
+from quarterdeck.backends.ollama_processes import Runner, runners, server_at
 from quarterdeck.backends.own_server import OwnServer
 from quarterdeck.backends.remote import ServerUnreachable
 from quarterdeck.errors import AppError
@@ -72,7 +73,7 @@ class Watch:
         """Look up the processes that hold a model; on this machine only."""
         if held.local:
             server = self._own.pid if self._own.url == held.api.url else None
-            held.runners = await asyncio.to_thread(runners, held.weights, server)
+            held.runners = await asyncio.to_thread(_runners, held, server)
             held.instance.pids = tuple(pid for pid, _ in held.runners)
 
     async def server_report(self, url: str) -> ExitReport:
@@ -124,6 +125,10 @@ class Watch:
         self.held.pop(held.instance, None)
         if not held.instance.exited.done():
             held.instance.exited.set_result(report)
+
+
+def _runners(held: Held, server: int | None) -> list[Runner]:
+    return runners(held.weights, server_at(port_of(held.api.url)) if server is None else server)
 
 
 def crash_report(text: str) -> ExitReport:

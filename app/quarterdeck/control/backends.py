@@ -17,6 +17,7 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("")
     async def list_backends() -> list[BackendView]:
+        await services.servers.catch_up()
         return landscape.views()
 
     @routes.post("/{name:path}/restart")

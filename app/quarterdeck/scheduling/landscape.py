@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+from quarterdeck.backends.base import EngineFailed
 from quarterdeck.backends.litellm import LiteLLMBackend
 from quarterdeck.errors import AppError
+from quarterdeck.scheduling import failures
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.scheduling.servers import Servers
 from quarterdeck.schemas.backends import BackendState, BackendView, OwnerKind
+from quarterdeck.tasks import spawn
 
 _RESTING = (BackendState.STOPPED, BackendState.UNKNOWN)
 
@@ -31,6 +34,14 @@ class Landscape:
         view = next((view for view in self.views() if view.name == name), None)
         if view is not None:
             self._tell(view)
+
+    def engine_changed(self, name: str) -> None:
+        """Tell what has become of an engine; with its first model its server may have come, with its last one gone."""
+        self.publish(name)
+        holds = any(each.backend.name == name for each in self._scheduler.loaded.values())
+        is_listed = any(view.name == name for view in self._servers.views())
+        if holds != is_listed and not self._scheduler.closing:
+            spawn(self._servers.look_again(name), name=f"look at {name}")
 
     def own_ports(self) -> set[int]:
         """Loopback ports on which engines of ours answer."""
@@ -63,7 +74,14 @@ class Landscape:
         )
 
     async def act(self, name: str, action: str) -> BackendView:
-        """`start`, `stop`, `restart` or `reload`; whoever owns the server does it."""
+        """`start`, `stop`, `restart` or `reload`; whoever owns the server does it. Raises AppError."""
+        try:
+            return await self._act(name, action)
+        except (EngineFailed, OSError) as problem:
+            cause = failures.cause_of(problem)
+            raise AppError("backend_failed", cause.sentence, cause.hint, status=424) from problem
+
+    async def _act(self, name: str, action: str) -> BackendView:
         if action == "reload":
             return await self._reload(name)
         if self.is_kept_elsewhere(name):
@@ -74,6 +92,9 @@ class Landscape:
             await self._scheduler.stop(name)
         else:
             await self._scheduler.restart(name)
+        if any(view.name == name for view in self._servers.views()):
+            # What it was like before we acted would be shown beside what it is now.
+            await self._servers.refresh()
         return self.view(name)
 
     async def _reload(self, name: str) -> BackendView:
@@ -114,14 +135,18 @@ def _joined(engine: BackendView, server: BackendView | None) -> BackendView:
     if server is None or server.state is BackendState.STOPPED:
         return engine
     mine = server.owner.kind in (OwnerKind.QUARTERDECK, OwnerKind.OTHER)
+    rests = engine.state in _RESTING
     return engine.model_copy(
         update={
-            "state": server.state if engine.state in _RESTING else engine.state,
+            "state": server.state if rests else engine.state,
             "detail": engine.detail or server.detail,
             "owner": engine.owner if engine.owner.kind is OwnerKind.QUARTERDECK and engine.pid else server.owner,
             "version": engine.version or server.version,
             "address": engine.address or server.address,
             "pid": engine.pid or server.pid,
-            "actions": engine.actions if mine else server.actions,
+            "actions": engine.actions if mine and not rests else server.actions,
+            "memory_bytes": engine.memory_bytes or server.memory_bytes,
+            "uptime_s": engine.uptime_s or server.uptime_s,
+            "command": engine.command or server.command,
         }
     )

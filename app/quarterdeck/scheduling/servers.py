@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from quarterdeck.storage.secrets import Secrets
 from quarterdeck.tasks import spawn
 
 REFRESH_SECONDS = 15.0
+CATCH_UP_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,7 @@ class Servers:
         self._watched = watched
         self._book = ServerBook(on_change)
         self._refreshing = asyncio.Lock()
+        self._looked_at: float | None = None
         self._http: aiohttp.ClientSession | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -102,6 +105,7 @@ class Servers:
     async def refresh(self, *, automatic: bool = False) -> None:
         """Ask every server and every port that we look at, all at once; ports that refused rest when `automatic`."""
         async with self._refreshing:
+            self._looked_at = time.monotonic()
             wanted = self._places()
             self._book.keep_only(wanted.keys())
             due = self._book.due(wanted) if automatic else wanted
@@ -110,6 +114,25 @@ class Servers:
                 self._book.take(where, each, found)
             await server_owners.look(self._owners, list(self._book.known.values()))
             self._book.publish()
+
+    async def look_again(self, name: str) -> None:
+        """Ask the server of that name anew, in the list or not: there is reason to think that it came or went."""
+        found = next(((where, each) for where, each in self._places().items() if each.name == name), None)
+        if found is None:
+            return
+        where, wanted = found
+        async with self._refreshing:
+            if where in self._book.known and self._book.known[where].doing is not None:
+                return
+            self._book.take(where, wanted, await self._ask(wanted))
+            if where in self._book.known:
+                await server_owners.look(self._owners, [self._book.known[where]])
+            self._book.publish()
+
+    async def catch_up(self) -> None:
+        """Look again if the last look was long ago; slow servers are not waited for longer than CATCH_UP_SECONDS."""
+        if self._looked_at is not None and time.monotonic() - self._looked_at > REFRESH_SECONDS:
+            await asyncio.wait([spawn(self._refresh_quietly(), name="look at servers")], timeout=CATCH_UP_SECONDS)
 
     async def add(self, new: ServerCreate) -> BackendView:
         """Make a server known and ask what it is; one that is down is added too, and its view says so.
@@ -220,7 +243,10 @@ class Servers:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             if self._watched():
-                try:
-                    await self.refresh(automatic=True)
-                except AppError as error:
-                    _log.warning("the servers could not be looked at: %s", error.sentence)
+                await self._refresh_quietly()
+
+    async def _refresh_quietly(self) -> None:
+        try:
+            await self.refresh(automatic=True)
+        except AppError as error:
+            _log.warning("the servers could not be looked at: %s", error.sentence)
