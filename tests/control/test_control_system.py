@@ -154,6 +154,11 @@ DOCUMENTED = {
     "/api/status": "get", "/api/hardware": "get", "/api/requests": "get", "/api/events": "get",
     "/api/settings": "get patch", "/api/backends": "get", "/api/backends/{name}/logs": "get",
     "/api/backends/{name}/restart": "post", "/api/backends/{name}/start": "post", "/api/backends/{name}/stop": "post",
+    "/api/backends/{name}/reload": "post", "/api/models/{name}/lock": "post", "/api/models/{name}/unlock": "post",
+    "/api/models/{name}/verify": "post", "/api/estimate": "post", "/api/import": "post", "/api/follows": "get delete",
+    "/api/scan": "post", "/api/absences": "get", "/api/servers": "post", "/api/servers/presets": "get",
+    "/api/servers/{name}": "delete", "/api/ollama/pull": "post", "/api/ollama/create": "post",
+    "/api/ollama/delete": "post", "/api/gpu/processes/{pid}/stop": "post",
 }  # fmt: skip
 
 

@@ -112,13 +112,6 @@ def test_names_with_slashes_and_more(core: ScriptedCore, name: str) -> None:
     assert core.http.get(f"/v1/models/{name}").json()["id"] == name
 
 
-def test_a_served_name_leads_to_the_model(core: ScriptedCore) -> None:
-    name = core.add(served_name="acme/served")
-    answer = core.http.post(CHAT, json=chat("acme/served"))
-    assert (answer.status_code, answer.headers["x-quarterdeck-route"]) == (200, "alias")
-    assert core.model(name)["loaded"]
-
-
 def test_a_stream_that_waits_for_its_model_is_kept_open(core: ScriptedCore, model: str) -> None:
     core.backend.plan[model] = Act.WAIT
     with core.http.stream("POST", CHAT, json=chat(model, stream=True)) as answer:

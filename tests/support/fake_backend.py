@@ -19,6 +19,7 @@ from quarterdeck.backends.base import (
     Started,
     Target,
 )
+from quarterdeck.backends.child import instance_view
 from quarterdeck.backends.embedded import OPTIONS
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.errors import AppError
@@ -83,6 +84,9 @@ class FakeBackend(Backend):
     def running(self) -> list[str]:
         return [name for name, instance in self.instances.items() if not instance.exited.done()]
 
+    def _alive(self) -> list[tuple[str, Instance]]:
+        return [(name, self.instances[name]) for name in self.running]
+
     def let_go(self, model: str) -> None:
         """Let a waiting load, now or to come, become ready."""
         if self._loop is None:
@@ -134,7 +138,7 @@ class FakeBackend(Backend):
             raise EngineFailed(None, ["it does not wake up"])
 
     async def residents(self) -> list[Resident]:
-        ours = [Resident(name, self.instances[name].base_url) for name in self.running]
+        ours = [Resident(each.served_id or name, each.base_url) for name, each in self._alive()]
         return [*ours, *self.foreign]
 
     async def release(self, resident: Resident) -> bool:
@@ -151,6 +155,7 @@ class FakeBackend(Backend):
         if instances:
             view.state, view.models = BackendState.RUNNING, [instance.model for instance in instances]
             view.pid = instances[0].record.pid if instances[0].record else None
+            view.instances = [instance_view(instance) for instance in instances]
         return view
 
     async def _act(self, act: Act, model: str, timeout: float) -> None:

@@ -64,6 +64,7 @@ class Received(NamedTuple):
     path: str
     headers: dict[str, str]
     body: bytes
+    query: dict[str, str]
 
 
 class FakeEngine:
@@ -114,7 +115,7 @@ class FakeEngine:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        self.received.append(Received(request.path, dict(request.headers), body))
+        self.received.append(Received(request.path, dict(request.headers), body, dict(request.query)))
         self.got_request.set()
         try:
             return await self._act(request, streams=json.loads(body).get("stream") is True)

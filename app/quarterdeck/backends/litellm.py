@@ -122,7 +122,18 @@ class LiteLLMBackend(Backend):
         return view
 
     async def start(self) -> None:
-        await self._serving(self._url(None), START_SECONDS, lambda _stage, _fraction: None)
+        """Raises AppError `no_configuration` when there is nothing to start it with, else as a load does."""
+        try:
+            await self._serving(self._url(None), START_SECONDS, lambda _stage, _fraction: None)
+        except ServerUnreachable as unreachable:
+            if self._settings().litellm_config:
+                raise
+            raise AppError(
+                "no_configuration",
+                "LiteLLM is not running, and there is no configuration to start it with.",
+                "Name its YAML file in Settings under “LiteLLM configuration”, or start LiteLLM yourself.",
+                status=409,
+            ) from unreachable
 
     async def stop(self) -> None:
         if not self._own.running:

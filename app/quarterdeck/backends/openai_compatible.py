@@ -133,6 +133,14 @@ class OpenAICompatibleBackend(Backend):
             view.actions = []
         return view
 
+    async def start(self) -> None:
+        raise AppError(
+            "backend_not_running",
+            "There is no single server behind this backend.",
+            "Load a model of one of its servers. Settings hold the commands that start servers, under “Start commands”.",
+            status=409,
+        )
+
     async def close(self) -> None:
         await self._remote.close()
 
