@@ -116,7 +116,9 @@ class Estimator:
         else:
             correction = await self._measurements.correction(backend, known.shape.architecture)
             config = {**known.defaults, **load_config}
-            estimate = _compute(known.shape, config, room, model=name, backend=backend, correction=correction)
+            estimate = await asyncio.to_thread(
+                _compute, known.shape, config, room, model=name, backend=backend, correction=correction
+            )
         if room.cards:
             return estimate.model_copy(update={"holders": holders_of(sample)})
         return estimate.model_copy(update={"hint": estimate.hint or await self._why_no_gpu(backend)})
