@@ -303,7 +303,7 @@ class Core:
 
     def _backend_changed(self, backend: Backend) -> None:
         self._attribution.changed(backend)
-        self._landscape.publish(backend.name)
+        self._landscape.engine_changed(backend.name)
 
     def _settings(self) -> Settings:
         return self.preferences.current

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,11 +83,23 @@ class Watcher:
 class EngineRoom:
     """The running program and what was registered in it."""
 
-    def __init__(self, serve: Serve, ollama_port: int) -> None:
-        self.serve = serve
+    def __init__(self, serve: Serve, ollama_port: int, environment: Mapping[str, str] | None = None) -> None:
+        """`environment` is what `again` needs."""
+        self._environment = environment or {}
         self.ollama_port = ollama_port
         self.ollama_url = f"http://127.0.0.1:{ollama_port}"
         self.models = [STARTER, SECOND]
+        self._watch(serve)
+
+    @contextlib.contextmanager
+    def again(self) -> Iterator[Serve]:
+        """A further run over the same data folder, after the first one has ended."""
+        with serving(self.serve.data_dir, **self._environment) as serve:
+            self._watch(serve)
+            yield serve
+
+    def _watch(self, serve: Serve) -> None:
+        self.serve = serve
         self.watcher = Watcher(serve)
         self._thread = threading.Thread(target=self.watcher.run, name="watcher", daemon=True)
         self._thread.start()
@@ -170,7 +182,7 @@ def engine_room(data_dir: Path, file: Path, *, vllm: bool, **environment: str) -
     }
     try:
         with serving(data_dir, **settings) as serve:
-            room = EngineRoom(serve, port)
+            room = EngineRoom(serve, port, settings)
             room.add_llama(file)
             room.add_ollama(file, data_dir.parent)
             if vllm:
