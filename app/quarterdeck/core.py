@@ -208,6 +208,7 @@ class Core:
             self._database,
             lambda: self._sampler.sample_now(SAMPLE_PATIENCE),
             reserve_bytes=lambda: int(self._settings().desktop_reserve * GIB),
+            uses_gpu=lambda backend: self._backends[backend].computes_on_gpu(),
         )
         settling = Settling(catalog, self._events, self._issues)
         self._stack.push_async_callback(settling.close)
