@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from quarterdeck import __version__
 from quarterdeck.errors import AppError
+from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.settings import Folders, Settings, folders, load_settings
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def _add_backend_command(command: Callable[[str, Handler, str], argparse.Argumen
     backends.add_argument("action", nargs="?", default="list", choices=actions)
     backends.add_argument("name", nargs="?", help="name of the backend; with add: base address of a server")
     backends.add_argument("--name", dest="called", metavar="NAME", help="with add: what to call the server")
-    backends.add_argument("--kind", help="with add: what it is; without it, the server is asked")
+    kinds = [kind.value for kind in BackendKind]
+    backends.add_argument("--kind", choices=kinds, help="with add: what it is; without it, the server is asked")
     backends.add_argument("--unit", help="with add: systemd user unit that runs it")
     backends.add_argument("--container", help="with add: Docker container that runs it")
     form = backends.add_mutually_exclusive_group()

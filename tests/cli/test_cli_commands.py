@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
+from command import Ended, Run
 from fake_backend import Act
-from scripted_core import ScriptedCore, scripted_core
-
-from quarterdeck.cli import main
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ended]
+from scripted_core import ScriptedCore, scripted_core, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +23,8 @@ def shared_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedCo
 def core(shared_core: ScriptedCore, monkeypatch: pytest.MonkeyPatch) -> ScriptedCore:
     monkeypatch.setenv("QUARTERDECK_DATA_DIR", str(shared_core.folder / "data"))
     shared_core.backend.plan.clear()
-    shared_core.http.post("/api/orchestrate/unload")
+    while shared_core.http.post("/api/orchestrate/unload").status_code == 200:
+        pass
     return shared_core
 
 
@@ -47,28 +33,8 @@ def model(core: ScriptedCore) -> str:
     return core.add()
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    # `serve` logs to the console for as long as its process lives, which is here the whole test run.
-    log = logging.getLogger("quarterdeck")
-    monkeypatch.setattr(log, "handlers", list(log.handlers))
-
-    def command(*arguments: str) -> Ended:
-        try:
-            code = main(arguments)
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-        captured = capsys.readouterr()
-        return Ended(code, captured.out, captured.err)
-
-    return command
-
-
 def failed(ended: Ended) -> tuple[str, str]:
-    """Sentence and hint of a command that failed."""
-    assert (ended.code, ended.out) == (1, "")
-    sentence, hint = ended.err.splitlines()
-    return sentence, hint
+    return ended.failure
 
 
 def test_models_are_listed(core: ScriptedCore, run: Run, model: str) -> None:
@@ -98,12 +64,45 @@ def test_a_model_is_added_shown_and_removed(core: ScriptedCore, run: Run) -> Non
     assert "acme/new one" in failed(run("models", "show", "acme/new one"))[0]
 
 
+def test_a_model_shows_its_layers_and_names(core: ScriptedCore, run: Run, model: str) -> None:
+    patch = {"aliases": ["house/writer"], "roles": ["coding"], "group": "small", "pinned": True, "idle_timeout": 0}
+    core.http.patch(f"/api/models/{model}/config", json=patch).raise_for_status()
+    page = run("models", "show", model).out
+    for words in ("other names: house/writer", "roles: coding", "group: small", "pinned: yes", "when idle: never"):
+        assert words in page
+    curated, discovered = (
+        next(line for line in page.splitlines() if line.strip().startswith(f"{layer}:"))
+        for layer in ("curated", "discovered")
+    )
+    assert "aliases" in curated
+    assert "architecture" in discovered
+    shown = run("models", "show", model, "--json").json
+    assert (shown["aliases"], shown["layers"]["aliases"]) == (["house/writer"], "curated")
+    core.http.patch(f"/api/models/{model}/config", json={"deprecated": True}).raise_for_status()
+    assert "hidden from clients: It is marked as deprecated." in run("models", "show", model).out
+
+
+def test_several_loaded_models_are_all_named(core: ScriptedCore, run: Run, model: str) -> None:
+    other = core.add()
+    for name in (model, other):
+        core.http.patch(f"/api/models/{name}/config", json={"group": "both"}).raise_for_status()
+        assert run("load", name).code == 0
+    lines = run("current").out.splitlines()
+    assert [line.split()[0] for line in lines] == [model, other]
+    current = run("current", "--json").json
+    assert (current["name"], current["loaded_models"]) == (other, [model, other])
+    assert f"{model}, {other}" in run("status").out
+    run("unload", model)
+    assert run("current", "--json").json["loaded_models"] == [other]
+
+
 def test_json_answers_of_changes(core: ScriptedCore, run: Run) -> None:
     file = str(core.model_file())
     assert run("models", "add", "in json", "--path", file, "--json").json["name"] == "in json"
     assert run("load", "in json", "--json").json["compatibility_status"] == "compatible"
     assert run("current", "--json").json["name"] == "in json"
-    run("unload")
+    assert run("set-status", "in json", "degraded", "--json").json["status"] == "degraded"
+    assert run("unload", "--json", "in json").json == {"unloaded": "in json"}
     assert run("current", "--json").json is None
     assert run("models", "remove", "in json", "--json").json == {"removed": "in json"}
 
@@ -219,6 +218,24 @@ def test_wrong_usage_ends_with_two(run: Run, arguments: list[str]) -> None:
     ended = run(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert "usage: quarterdeck" in ended.err
+
+
+def test_the_queue_is_shown_with_its_places(core: ScriptedCore, run: Run, model: str) -> None:
+    other = core.add()
+    core.backend.plan[model] = Act.WAIT
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        loads = [pool.submit(core.load, model)]
+        wait_for(lambda: core.model(model)["phase"] == "loading")
+        loads.append(pool.submit(core.load, other))
+        wait_for(lambda: len(core.http.get("/api/status").json()["queue"]) == 2)
+        lines = run("status").out.splitlines()
+        core.backend.let_go(model)
+        assert all(each.result().status_code == 200 for each in loads)
+    place = lines.index("waiting")
+    assert lines[place + 1].split()[:2] == ["now", model]
+    assert lines[place + 2].split()[:2] == ["1.", other]
+    assert f"Waits until “{model}” is loaded." in lines[place + 2]
+    assert "waiting   nothing" in run("status").out
 
 
 def test_version_and_help(run: Run) -> None:

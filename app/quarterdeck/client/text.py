@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from quarterdeck.schemas.backends import BackendView
 from quarterdeck.schemas.discovery import FollowedFile, ImportPreview, ScanResult
-from quarterdeck.schemas.estimate import Estimate
+from quarterdeck.schemas.estimate import Estimate, Verdict
 from quarterdeck.schemas.hardware import GpuProcess, GpuSample, HardwareSample
 from quarterdeck.schemas.models import AttemptView, ModelView, Phase
 from quarterdeck.schemas.system import QueueEntry, SystemStatus
 
 GIB = 1024**3
+MIB = 1024**2
 NOT_KNOWN = "n/a"
 
 
@@ -25,7 +26,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def size(value: int | None) -> str:
     if value is None:
         return NOT_KNOWN
-    return f"{value / GIB:.1f} GiB" if value >= GIB else f"{value / 1024**2:.0f} MiB"
+    if value >= GIB:
+        return f"{value / GIB:.1f} GiB"
+    return f"{value / MIB:.0f} MiB" if value >= MIB or value == 0 else f"{value / 1024:.0f} KiB"
 
 
 def model_table(models: Sequence[ModelView]) -> str:
@@ -79,7 +82,11 @@ def backend_table(backends: Sequence[BackendView]) -> str:
 
 def estimate_page(estimate: Estimate) -> str:
     rows = [[part.label, size(part.bytes)] for part in estimate.parts]
-    rows += [["Together", size(estimate.total_bytes)], ["Free now", size(estimate.free_bytes)]]
+    rows.append(["Together", size(estimate.total_bytes)])
+    if estimate.free_bytes is not None:
+        rows.append(["Free on the GPU", size(estimate.free_bytes)])
+    if estimate.host_free_bytes is not None:
+        rows.append(["Free main memory", size(estimate.host_free_bytes)])
     if estimate.claim_bytes is not None:
         rows.append(["Taken at once", size(estimate.claim_bytes)])
     if estimate.max_ctx_that_fits is not None:
@@ -89,8 +96,8 @@ def estimate_page(estimate: Estimate) -> str:
         rows.append(["Will start with", f"gpu_memory_utilization {pair.gpu_memory_utilization:.2f}, "
                      f"max_model_len {pair.max_model_len}"])  # fmt: skip
     said = " ".join(filter(None, (estimate.sentence, estimate.hint)))
-    return "\n".join([f"{estimate.model}: {estimate.verdict.value.replace('_', ' ')}. {said}".rstrip(), "",
-                      table(["PART", "MEMORY"], rows)])  # fmt: skip
+    verdict = "" if estimate.verdict is Verdict.UNKNOWN else f"{estimate.verdict.value.replace('_', ' ')}. "
+    return "\n".join([f"{estimate.model}: {verdict}{said}".rstrip(), "", table(["PART", "MEMORY"], rows)])
 
 
 def import_page(preview: ImportPreview, *, applied: bool) -> str:
