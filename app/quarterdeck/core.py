@@ -28,6 +28,7 @@ from quarterdeck.proxy.requests import RequestLog
 from quarterdeck.registry.models import Registry
 from quarterdeck.scheduling.attribution import Attribution
 from quarterdeck.scheduling.catalog import Catalog
+from quarterdeck.scheduling.defects import Defects
 from quarterdeck.scheduling.discovery import Discovery
 from quarterdeck.scheduling.estimates import Estimator
 from quarterdeck.scheduling.follower import Follower
@@ -225,7 +226,9 @@ class Core:
             estimator=estimator,
         )
         self._estimator = estimator
-        self._landscape = Landscape(scheduler, self._servers, self._relay.backend)
+        self._defects = Defects(scheduler.loaded, tell=lambda backend: self._landscape.publish(backend.name))
+        self._stack.push_async_callback(self._defects.close)
+        self._landscape = Landscape(scheduler, self._servers, self._defects.of, self._relay.backend)
         self._attribution = Attribution(
             catalog,
             scheduler.loaded,
@@ -304,6 +307,7 @@ class Core:
 
     def _backend_changed(self, backend: Backend) -> None:
         self._attribution.changed(backend)
+        self._defects.changed()
         self._landscape.engine_changed(backend.name)
 
     def _settings(self) -> Settings:

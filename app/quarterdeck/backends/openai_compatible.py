@@ -137,7 +137,7 @@ class OpenAICompatibleBackend(Backend):
         raise AppError(
             "backend_not_running",
             "There is no single server behind this backend.",
-            "Load a model of one of its servers. Settings hold the commands that start servers, under “Start commands”.",
+            "Load a model of one of its servers. Settings hold commands that start servers, under “Start commands”.",
             status=409,
         )
 

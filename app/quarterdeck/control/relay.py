@@ -31,8 +31,12 @@ class Relay:
         sampler.on_sample = self._sampled
         self._events.watch_changed = lambda: sampler.set_active(self._events.watched(Topic.GPU))
 
-    def backend(self, view: BackendView) -> None:
-        self._events.publish(Topic.BACKEND, "changed", view)
+    def backend(self, name: str, view: BackendView | None) -> None:
+        """A backend as it is now; None when it is gone."""
+        if view is None:
+            self._events.publish(Topic.BACKEND, "removed", {"name": name})
+        else:
+            self._events.publish(Topic.BACKEND, "changed", view)
 
     def request(self, view: RequestView) -> None:
         self._events.publish(Topic.REQUEST, "finished", view)

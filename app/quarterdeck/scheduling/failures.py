@@ -60,6 +60,11 @@ def cause_of_exit(report: ExitReport, log: Sequence[str]) -> Cause:
     return diagnose(log, exit_code=report.exit_code, signal=report.signal, oom_killed=report.oom_killed)
 
 
+def elsewhere(cause: Cause) -> Cause:
+    """The cause for a model that takes no memory here: how its gateway ends tells nothing of the hardware."""
+    return cause.model_copy(update={"kind": CauseKind.ENVIRONMENT}) if cause.kind is CauseKind.HARDWARE else cause
+
+
 def _engine_cause(failure: EngineFailed) -> Cause:
     if failure.timed_out is not None:
         return Cause(

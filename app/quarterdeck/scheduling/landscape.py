@@ -14,6 +14,8 @@ from quarterdeck.scheduling.servers import Servers
 from quarterdeck.schemas.backends import BackendState, BackendView, OwnerKind
 from quarterdeck.tasks import spawn
 
+Tell = Callable[[str, BackendView | None], None]
+
 _RESTING = (BackendState.STOPPED, BackendState.UNKNOWN)
 
 
@@ -23,17 +25,16 @@ class Landscape:
     An engine with one server of its own, such as Ollama, has the same name in both and is shown as one.
     """
 
-    def __init__(self, scheduler: Scheduler, servers: Servers, tell: Callable[[BackendView], None]) -> None:
-        """`tell` publishes a view that changed."""
+    def __init__(self, scheduler: Scheduler, servers: Servers, defects: Callable[[str], list[str]], tell: Tell) -> None:
+        """`defects` are those of an engine's models in words; `tell` publishes what has become of a backend."""
         self._scheduler = scheduler
         self._servers = servers
+        self._defects = defects
         self._tell = tell
 
     def publish(self, name: str) -> None:
-        """Tell what has become of a backend; one that is gone is told by its absence."""
-        view = next((view for view in self.views() if view.name == name), None)
-        if view is not None:
-            self._tell(view)
+        """Tell what has become of a backend, or that it is gone."""
+        self._tell(name, next((view for view in self.views() if view.name == name), None))
 
     def engine_changed(self, name: str) -> None:
         """Tell what has become of an engine; with its first model its server may have come, with its last one gone."""
@@ -58,6 +59,8 @@ class Landscape:
         engines = [_joined(view, servers.pop(view.name, None)) for view in self._scheduler.backend_views()]
         for engine in engines:
             self._add_memory(engine)
+            self._add_defects(engine)
+            self._offer_start(engine)
         return [*engines, *servers.values()]
 
     def view(self, name: str) -> BackendView:
@@ -121,6 +124,19 @@ class Landscape:
                 instance.vram_bytes, instance.alarm = model.vram_bytes, model.alarm
         known = [each.vram_bytes for each in engine.instances if each.vram_bytes is not None]
         engine.vram_bytes = sum(known) if known else None
+
+    def _add_defects(self, engine: BackendView) -> None:
+        if engine.state is BackendState.RUNNING and (defects := self._defects(engine.name)):
+            engine.state, engine.detail = BackendState.DEFECT, " ".join(defects)
+
+    def _offer_start(self, engine: BackendView) -> None:
+        """An engine that is one process for each model starts with a model: the one that it held last."""
+        if "start" not in engine.actions or engine.address is not None:
+            return
+        models = self._scheduler.catalog.all()
+        if not any(model.backend == engine.name and model.last_loaded for model in models):
+            engine.actions = [action for action in engine.actions if action != "start"]
+            engine.detail = engine.detail or "It starts when a model is loaded."
 
     def is_kept_elsewhere(self, name: str) -> bool:
         """Whether a server has an owner of its own, who acts and keeps its log, instead of an engine of ours."""

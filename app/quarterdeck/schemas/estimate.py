@@ -55,9 +55,10 @@ class Comparison(BaseModel):
 class Estimate(BaseModel):
     """The memory a load needs, in bytes. `fits` says whether all of it goes to the GPU, and is null without one.
 
-    Weights, KV cache (with constant states) and compute (with all that an engine takes besides) add up to the total, and
-    so do the parts. `host_bytes` of the total lie in main memory even when all layers are on the GPU, or because they
-    do not fit there. `claim_bytes` is what the engine takes at once (vLLM: utilisation × total), `total_bytes` what it needs.
+    Weights, KV cache (with constant states) and compute (with all that an engine takes besides) add up to the total,
+    and so do the parts. `host_bytes` of the total lie in main memory even when all layers are on the GPU, or because
+    they do not fit there. `claim_bytes` is what the engine takes at once (vLLM: utilisation × total), `total_bytes` what
+    it needs.
     `free_bytes` counts what other processes hold. `correction` is the factor learned from real loads, already applied.
     """
 

@@ -64,11 +64,10 @@ class GpuSample(BaseModel):
 class GpuProcess(BaseModel):
     """A process that holds GPU memory. Bytes, seconds; null means that the driver does not tell.
 
-    `name` is what a person knows it by (`vllm`, not `python3`), empty when nothing can be learned about it.
-
-    `model` and `backend` are set when it belongs to a model that Quarterdeck knows, itself or as a descendant of its
-    engine. An `orphan` is an engine that holds memory though whoever started it is gone. `create_time` tells it from a later process with
-    the same pid.
+    `name` is what a person knows it by (`vllm`, not `python3`), empty when nothing can be learned about it. `model` and
+    `backend` are set when it belongs to a model that Quarterdeck knows, itself or as a descendant of its engine. An
+    `orphan` is an engine that holds memory though whoever started it is gone. `create_time` tells it from a later
+    process with the same pid.
     """
 
     gpu: int
