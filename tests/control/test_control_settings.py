@@ -282,6 +282,21 @@ def test_start_commands_are_checked_when_they_are_entered(core: ScriptedCore, te
     assert config_text(core) == before
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"server_urls": ["http://127.0.0.1:9/v1", "no address"]},
+        {"ollama_urls": ["ftp://127.0.0.1"]},
+        {"server_urls": ["http://host:port"]},
+    ],
+)
+def test_addresses_are_checked_when_they_are_entered(core: ScriptedCore, values: dict[str, Any]) -> None:
+    before = config_text(core)
+    answer = core.http.patch("/api/settings", json=values)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_address")
+    assert config_text(core) == before
+
+
 def test_start_commands_of_the_environment_are_checked_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

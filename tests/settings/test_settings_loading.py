@@ -58,9 +58,80 @@ def test_lists_in_the_environment_are_separated_by_commas(tmp_path: Path, text: 
     assert load(tmp_path, CORS_ALLOW_ORIGIN=text).settings.allowed_origins == origins
 
 
-@pytest.mark.parametrize(("text", "value"), [("0", False), ("false", False), ("1", True), ("yes", True)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", False),
+        ("false", False),
+        ("no", False),
+        ("OFF", False),
+        ("1", True),
+        ("yes", True),
+        ("True", True),
+        ("on", True),
+        (" on ", True),
+    ],
+)
 def test_switches_in_the_environment(tmp_path: Path, text: str, value: bool) -> None:
     assert load(tmp_path, QUARTERDECK_NVML=text).settings.nvml is value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("CHAT_PROXY_HOST", "127.0.0.1", "host", "127.0.0.1"),
+        ("CHAT_PROXY_PORT", "8200", "port", 8200),
+        ("CHAT_PROXY_LOOPBACK_ALIAS", "host.docker.internal", "loopback_alias", "host.docker.internal"),
+        ("CHAT_PROXY_VLLM_SINGLE_PORT", "0", "vllm_single_port", False),
+        ("CHAT_PROXY_VLLM_SINGLE_PORT", "1", "vllm_single_port", True),
+        ("CHAT_PROXY_VLLM_PORT", "24001", "vllm_port", 24001),
+        ("CHAT_PROXY_VLLM_STATE_PATH", "/srv/state.json", "vllm_state_path", "/srv/state.json"),
+        ("CHAT_PROXY_INCLUDE_NON_INSTALLED", "1", "include_non_installed", True),
+        ("CHAT_PROXY_AUTOSTART_ENABLED", "0", "autostart", False),
+        ("CHAT_PROXY_AUTOSTART_MAP", '{"a": {"command": ["b"]}}', "autostart_map", '{"a": {"command": ["b"]}}'),
+        ("IMAGEWORKS_OLLAMA_HOST", "http://gpu:11434", "ollama_url", "http://gpu:11434"),
+        ("OLLAMA_BASE_URL", "http://gpu:11434", "ollama_url", "http://gpu:11434"),
+        ("OLLAMA_HOST", "gpu:11434", "ollama_url", "gpu:11434"),
+        ("OLLAMA_BASE_URLS", "http://a;http://b", "ollama_urls", ["http://a", "http://b"]),
+        ("OPENAI_API_BASE_URLS", "http://a/v1; http://b/v1", "server_urls", ["http://a/v1", "http://b/v1"]),
+        ("OPENAI_API_BASE_URLS", "http://a/v1,http://b/v1", "server_urls", ["http://a/v1", "http://b/v1"]),
+        ("OPENAI_API_KEYS", "sk-1;sk-2", "server_keys", ["sk-1", "sk-2"]),
+        ("OPENAI_API_KEYS", ";sk-2;", "server_keys", ["", "sk-2", ""]),
+        ("OPENAI_API_KEYS", "EMPTY", "server_keys", ["EMPTY"]),
+        ("CORS_ALLOW_ORIGIN", "https://a;https://b", "allowed_origins", ["https://a", "https://b"]),
+    ],
+)
+def test_the_names_of_the_runbook(tmp_path: Path, variable: str, text: str, name: str, value: object) -> None:
+    loaded = load(tmp_path, **{variable: text})
+    assert (getattr(loaded.settings, name), loaded.sources[name]) == (value, "environment")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name"),
+    [
+        ("CHAT_PROXY_PORT", "many", "port"),
+        ("CHAT_PROXY_VLLM_PORT", "24001.5", "vllm_port"),
+        ("CHAT_PROXY_VLLM_SINGLE_PORT", "perhaps", "vllm_single_port"),
+        ("CHAT_PROXY_AUTOSTART_ENABLED", "2", "autostart"),
+    ],
+)
+def test_a_bad_value_under_a_second_name_is_named(tmp_path: Path, variable: str, text: str, name: str) -> None:
+    error = refused(tmp_path, **{variable: text})
+    assert f"“{name}” from environment" in error.sentence
+    assert repr(text) in error.hint
+
+
+@pytest.mark.parametrize("config", ['server_keys = "sk-secret"', 'server_keys = [1, "sk-secret"]'])
+def test_a_secret_is_not_repeated_in_an_error(tmp_path: Path, config: str) -> None:
+    error = refused(tmp_path, config)
+    assert "server_keys" in error.sentence
+    assert "secret" not in error.sentence + error.hint
+
+
+@given(st.lists(st.text(st.characters(codec="ascii", categories=("L", "N")), max_size=8), min_size=2, max_size=6))
+def test_keys_between_semicolons_keep_their_places(keys: list[str]) -> None:
+    settings = load_settings(Path("/nowhere"), None, {"OPENAI_API_KEYS": ";".join(keys)}).settings
+    assert settings.server_keys == keys
 
 
 @pytest.mark.parametrize(

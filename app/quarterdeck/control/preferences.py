@@ -14,7 +14,7 @@ import tomlkit.exceptions
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from quarterdeck.backends import autostart
+from quarterdeck.control.checks import check_settings
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.system import SettingView
 from quarterdeck.settings import CONFIG_FILE, Loaded, Settings, bad_setting, environment_name, is_secret
@@ -52,9 +52,8 @@ class Preferences:
             new = Settings.model_validate({**self.current.model_dump(), **values})
         except ValidationError as error:
             raise bad_setting(error, dict.fromkeys(values, "the request")) from None
-        if "autostart_map" in values:
-            autostart.commands(new.autostart_map)
         changed = {name for name in values if getattr(new, name) != getattr(self.current, name)}
+        check_settings(new, changed)
         path = self.folders.config_file
         before = await asyncio.to_thread(_save, path, {name: getattr(new, name) for name in values})
         try:
