@@ -188,3 +188,20 @@ def test_always_an_answer(log: list[str], exit_code: int | None, signal: str | N
 def test_a_healthy_line_that_speaks_of_assertions_explains_no_death() -> None:
     log = ["0.00.338.1 W llama_context: setting n_batch = n_ubatch = 512 to avoid assertion failure"]
     assert diagnose(log, exit_code=None, signal="SIGKILL", oom_killed=False).failure_class == "other"
+
+
+def test_what_a_server_writes_of_its_requests_is_nobodys_last_words() -> None:
+    log = ["something odd happened", '[GIN] 2026/11/21 - 07:22:30 | 200 | 48.4µs | 127.0.0.1 | GET "/api/ps"',
+           'INFO:     127.0.0.1:41868 - "GET /health HTTP/1.1" 200 OK']  # fmt: skip
+    assert "something odd happened" in diagnose(log, signal="SIGABRT").sentence
+
+
+def test_a_gateway_without_a_master_key_is_told_what_to_do() -> None:
+    log = [
+        "litellm.proxy.auth.master_key_boot_check.UnsafeMasterKeyError: LiteLLM proxy refused to start: no master key "
+        "is set, so every request would be accepted without authentication.",
+        "ERROR:    Application startup failed. Exiting.",
+    ]
+    cause = diagnose(log, exit_code=3)
+    assert (cause.failure_class, cause.kind) == ("auth_invalid_key", ENVIRONMENT)
+    assert "master key" in cause.sentence

@@ -253,6 +253,8 @@ class Fleet:
         _log.warning("the engine of %s ended: %s", name, cause.sentence)
         if loaded.on_budget:
             self._cooldowns.failed(name)
+        else:
+            cause = failures.elsewhere(cause)
         self._forget(loaded, cause.sentence)
         failure = Failure(cause, report.exit_code, report.signal, "\n".join(log))
         writing = self._settling.write(name, lambda: journal.crashed_after_load(name, loaded.attempt_id, failure))

@@ -210,6 +210,8 @@ class Protocol:
 
     async def _failed(self, load: Load, problem: Problem, *, counts: bool) -> AppError:
         cause = failures.cause_of(problem)
+        if not load.on_budget:
+            cause = failures.elsewhere(cause)
         report = problem.exit_report if isinstance(problem, EngineFailed) else None
         failure = Failure(
             cause,
