@@ -1,4 +1,4 @@
-"""Quarterdeck is killed with engines up and started again: adopted or stopped, nothing orphaned, the next load works."""
+"""Quarterdeck is killed with engines up and started again: adopted or stopped, and the next load works."""
 
 from __future__ import annotations
 
