@@ -149,6 +149,18 @@ async def test_no_alarm_where_nothing_can_be_told_or_none_is_wanted(room: Room, 
     assert (room.bench.get("alpha").alarm, room.issues) == (None, [])
 
 
+async def test_an_engine_without_gpu_support_is_expected_on_the_processor(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no(_backend: FakeBackend) -> bool:
+        return False
+
+    monkeypatch.setattr(FakeBackend, "computes_on_gpu", no)
+    await room.load("alpha")
+    await room.until_looked()
+    assert (room.bench.get("alpha").alarm, room.issues) == (None, [])
+
+
 async def test_a_model_that_sleeps_need_not_be_there(room: Room) -> None:
     await room.load("alpha")
     await room.bench.until(lambda: room.issues)
