@@ -80,7 +80,7 @@ class Settings(BaseModel):
         text="Seconds without a request after which a model is unloaded; 0 never. A model may have its own.",
     )  # fmt: skip
     minimum_residence: float = _setting(
-        3.0, label="Shortest stay", group="Scheduling", ge=0, le=3600,
+        0.3, label="Shortest stay", group="Scheduling", ge=0, le=3600,
         text="Seconds a loaded model stays before another one may take its place.",
     )  # fmt: skip
     queue_limit: int = _setting(

@@ -279,3 +279,18 @@ async def test_an_engine_without_gpu_support_is_estimated_in_main_memory(
     assert (own.verdict, own.fits, own.free_bytes, own.card_bytes) == (Verdict.UNKNOWN, None, None, None)
     assert "without GPU support" in own.hint
     assert other.verdict is Verdict.FITS
+
+
+async def test_vllm_is_started_with_the_share_that_is_free_where_nobody_chose_one(
+    estimator: Estimator, machine: Machine, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "tiny")
+    machine.gpus[0].memory_used = 14 * GIB
+    found = await estimator.estimate_file(folder, "vllm", {})
+    assert (found.verdict, found.fits) == (Verdict.FITS, True)
+    assert 0.2 < found.applied["gpu_memory_utilization"] < 10 / 24
+    assert isinstance(found.applied["max_model_len"], int)
+    assert (found.claim_bytes or 0) <= 10 * GIB
+    chosen = await estimator.estimate_file(folder, "vllm", {"gpu_memory_utilization": 0.9})
+    assert (chosen.verdict, chosen.applied) == (Verdict.TOO_BIG, {})
+    assert chosen.advice is not None

@@ -25,6 +25,7 @@ class Estimator:
     def __init__(self, verdict: Verdict = Verdict.FITS, card: int | None = None) -> None:
         self.verdict = verdict
         self.card = card
+        self.applied: dict[str, int | float] = {}
         self.error: AppError | None = None
         self.freed: list[int] = []
         self.learned: list[tuple[str, list[str], int | None]] = []
@@ -36,7 +37,7 @@ class Estimator:
         return Estimate(
             model=view.name, backend=view.backend, weights_bytes=GIB, kv_cache_bytes=0, compute_bytes=0,
             total_bytes=GIB, card_bytes=self.card, verdict=self.verdict,
-            sentence="It needs 1 GiB more.", hint="Take a shorter context.",
+            sentence="It needs 1 GiB more.", hint="Take a shorter context.", applied=self.applied,
         )  # fmt: skip
 
     async def learn(
@@ -80,6 +81,15 @@ def test_what_is_too_big_is_refused_and_nothing_happens(world: Worlds) -> None:
     assert here.catalog.get("a").phase is Phase.LOADED
     assert here.catalog.get("b").cooldown_until is None
     here.run(here.scheduler.load("b", force=True))
+
+
+def test_what_the_estimate_adds_to_the_start_reaches_the_engine(world: Worlds) -> None:
+    estimator = Estimator()
+    estimator.applied = {"gpu_memory_utilization": 0.5, "max_model_len": 1024}
+    here = world(A, hooks={"estimator": estimator})
+    here.run(here.scheduler.load("a"))
+    assert dict(here.targets[-1].load_config) == estimator.applied
+    assert here.scheduler.loaded["a"].config == {}
 
 
 @pytest.mark.parametrize("verdict", [Verdict.TIGHT, Verdict.SPILLS, Verdict.UNKNOWN])

@@ -17,7 +17,7 @@ from quarterdeck.hardware.fit.vllm_verdict import estimate_vllm
 from quarterdeck.registry.ollama_blobs import ollama_files
 from quarterdeck.registry.shapes import shape_of
 from quarterdeck.scheduling.measuring import Measurements, measure
-from quarterdeck.schemas.estimate import Estimate
+from quarterdeck.schemas.estimate import Estimate, Verdict
 from quarterdeck.schemas.hardware import HardwareSample
 from quarterdeck.schemas.models import ModelView
 from quarterdeck.schemas.shape import ModelShape
@@ -171,9 +171,28 @@ def _compute(
     shape: ModelShape, config: Mapping[str, Any], room: Room, *, model: str, backend: str, correction: float
 ) -> Estimate:
     if backend == VLLM:
-        return estimate_vllm(shape, vllm_options(config), room, model=model, backend=backend, correction=correction)
+        return _compute_vllm(shape, config, room, model=model, correction=correction)
     options = llama_options(config, backend, usual_ctx=_usual_ctx(backend, room))
     return estimate_llama(shape, options, room, model=model, backend=backend, correction=correction)
+
+
+def _compute_vllm(
+    shape: ModelShape, config: Mapping[str, Any], room: Room, *, model: str, correction: float
+) -> Estimate:
+    """With what vLLM takes by itself, or where that cannot start, with what can and nobody has chosen otherwise."""
+
+    def estimate(config: Mapping[str, Any]) -> Estimate:
+        return estimate_vllm(shape, vllm_options(config), room, model=model, backend=VLLM, correction=correction)
+
+    usual = estimate(config)
+    if usual.verdict is not Verdict.TOO_BIG or usual.advice is None:
+        return usual
+    advised: dict[str, Any] = usual.advice.model_dump()
+    if any(config[option] != value for option, value in advised.items() if option in config):
+        return usual
+    share = f"It is started with a memory share of {usual.advice.gpu_memory_utilization:.2f}, because no more is free."
+    told = {"applied": advised, "advice": usual.advice, "hint": share}
+    return estimate({**config, **advised}).model_copy(update=told)
 
 
 def _usual_ctx(backend: str, room: Room) -> int:

@@ -106,7 +106,12 @@ class Protocol:
             if problem.code != refusals.MEMORY_NOT_RELEASED:
                 raise
             return problem
-        return replace(target, free_bytes=await self._fitting.free_bytes()) if load.on_budget else target
+        if not load.on_budget:
+            return target
+        applied = load.estimate.applied if load.estimate is not None else {}
+        return replace(
+            target, free_bytes=await self._fitting.free_bytes(), load_config={**target.load_config, **applied}
+        )
 
     async def _room_for(self, load: Load, target: Target) -> None:
         foreign = await self._room.foreign(load)
