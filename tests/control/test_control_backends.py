@@ -161,6 +161,22 @@ def test_a_gateway_of_ours_reads_its_configuration_again(gateway: Gateway) -> No
     assert act(core, "litellm", "stop").json()["state"] == "stopped"
 
 
+async def test_a_gateway_is_asked_with_the_master_key_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITELLM_MASTER_KEY", "sk-of-the-environment")
+    async with serve({"/v1/models": models("gw")}) as server:
+
+        def look() -> str:
+            with scripted_core(tmp_path, every_engine=True, litellm_url=server.url) as core:
+                core.http.post("/api/scan").raise_for_status()
+                return core.http.get("/api/backends").text
+
+        shown = await asyncio.to_thread(look)
+    assert "Bearer sk-of-the-environment" in server.keys
+    assert "sk-of-the-environment" not in shown
+
+
 def test_a_gateway_that_cannot_start_says_why(gateway: Gateway) -> None:
     program = gateway.config.parent / "litellm"
     program.write_text("#!/bin/sh\necho 'yaml: line 3: mapping values are not allowed here' >&2\nexit 1\n")

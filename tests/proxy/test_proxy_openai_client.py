@@ -23,7 +23,7 @@ ENDLESS: Any = {
 
 @pytest.fixture(scope="module")
 def core(tmp_path_factory: pytest.TempPathFactory, starter_file: object) -> Iterator[RunningCore]:
-    with running_core(tmp_path_factory.mktemp("data"), keep_alive_delay=0.05) as running:
+    with running_core(tmp_path_factory.mktemp("data"), keep_alive_delay=0.05, cooldown=0) as running:
         running.http.patch(f"/api/models/{STARTER}/config", json={"load_config": {"n_ctx": 1024}}).raise_for_status()
         yield running
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 from quarterdeck.backends.addresses import base_url, host_of, is_loopback, ollama_url, port_of
 from quarterdeck.backends.listeners import Listener
+from quarterdeck.backends.litellm import MASTER_KEY
 from quarterdeck.backends.ownership import ServiceStatus
 from quarterdeck.backends.probe import NOTHING, OTHER
 from quarterdeck.errors import AppError
@@ -89,10 +91,13 @@ def from_settings(settings: Settings) -> Iterator[Wanted]:
 
     An address that cannot be one is left out: the setting that holds it says so where it is changed.
     """
-    main = ((settings.ollama_url, BackendKind.OLLAMA), (settings.litellm_url, BackendKind.LITELLM))
-    for url, kind in main:
+    main = (
+        (settings.ollama_url, BackendKind.OLLAMA, None),
+        (settings.litellm_url, BackendKind.LITELLM, os.environ.get(MASTER_KEY)),
+    )
+    for url, kind, key in main:
         if (address := _address(url, kind)) is not None:
-            yield Wanted(address, Origin.FOUND, name=kind.value, kind=kind)
+            yield Wanted(address, Origin.FOUND, name=kind.value, kind=kind, key=key)
     for url in settings.ollama_urls:
         if (address := _address(url, BackendKind.OLLAMA)) is not None:
             yield Wanted(address, Origin.SETTINGS, name=server_name("ollama", address), kind=BackendKind.OLLAMA)
