@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+FOREIGN = ("QUARTERDECK_", "CHAT_PROXY_", "OLLAMA_", "OPENAI_", "HF_", "IMAGEWORKS_")
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ["QT_QPA_PLATFORMTHEME"] = ""
 
@@ -18,7 +20,7 @@ def own_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     """Point everything that is written into a folder of this test; the data folder is `<it>/data`."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith(("QUARTERDECK_", "CHAT_PROXY_", "OLLAMA_", "OPENAI_", "HF_", "IMAGEWORKS_")) or name.lower().endswith("_proxy"):
+        if name.startswith(FOREIGN) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.delenv("CORS_ALLOW_ORIGIN", raising=False)
     monkeypatch.setenv("HOME", str(home))

@@ -21,7 +21,7 @@ from quarterdeck.backends.own_server import OwnServer, Start
 from quarterdeck.backends.remote import Remote, ServerRefused, ServerUnreachable
 from quarterdeck.backends.server_view import describe
 from quarterdeck.errors import AppError
-from quarterdeck.schemas.backends import BackendKind, BackendView
+from quarterdeck.schemas.backends import BackendKind, BackendState, BackendView
 from quarterdeck.schemas.discovery import FoundModel
 from quarterdeck.settings import Settings
 
@@ -119,6 +119,8 @@ class LiteLLMBackend(Backend):
         )
         if "restart" in view.actions:
             view.actions.append("reload")
+        elif not view.actions and view.state is BackendState.STOPPED:
+            view.detail = "To start it here, name its YAML file in Settings under “LiteLLM configuration”."
         return view
 
     async def start(self) -> None:

@@ -131,6 +131,8 @@ class OpenAICompatibleBackend(Backend):
         if not any(instance.record for instance in instances) and not self._children.starting:
             # There is no server of ours to act on.
             view.actions = []
+            if not instances:
+                view.detail = "Servers that you add stand below; their models are loaded where the server is."
         return view
 
     async def start(self) -> None:

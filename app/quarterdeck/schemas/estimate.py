@@ -57,9 +57,9 @@ class Estimate(BaseModel):
 
     Weights, KV cache (with constant states) and compute (with all that an engine takes besides) add up to the total,
     and so do the parts. `host_bytes` of the total lie in main memory even when all layers are on the GPU, or because
-    they do not fit there. `claim_bytes` is what the engine takes at once (vLLM: utilisation × total), `total_bytes` what
-    it needs. `applied` are options that Quarterdeck adds to the start because nobody chose them and the engine's own
-    would fail; the estimate counts with them.
+    they do not fit there. `claim_bytes` is what the engine takes at once (vLLM: utilisation × total), `total_bytes`
+    what it needs. `applied` are options that Quarterdeck adds to the start because nobody chose them and the engine's
+    own would fail; the estimate counts with them.
     `free_bytes` counts what other processes hold. `correction` is the factor learned from real loads, already applied.
     """
 
