@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from quarterdeck import core_engines, core_folder
@@ -35,11 +36,13 @@ from quarterdeck.scheduling.follower import Follower
 from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.leftovers import Daemons, stop_engines
+from quarterdeck.scheduling.protocol import inspect_file
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.scheduling.servers import Servers
 from quarterdeck.scheduling.settling import Settling
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.events import Topic
+from quarterdeck.schemas.models import ModelView
 from quarterdeck.schemas.system import IssueView
 from quarterdeck.settings import Folders, Loaded, Settings
 from quarterdeck.storage.database import Database, OpenReport
@@ -52,10 +55,6 @@ START_COMMANDS = "bad_start_commands"
 NVML_PATIENCE = 3.0
 SAMPLE_PATIENCE = 1.0
 GIB = 1024**3
-LOCK_PATIENCE = 3.0
-JOIN_SECONDS = 15.0
-# A full disk still makes empty files, so the probe has a size.
-PROBE_BYTES = 4096
 
 _log = logging.getLogger(__name__)
 
@@ -224,6 +223,7 @@ class Core:
             on_backend=self._backend_changed,
             memory=memory,
             estimator=estimator,
+            inspect=self._inspect,
         )
         self._estimator = estimator
         self._defects = Defects(scheduler.loaded, tell=lambda backend: self._landscape.publish(backend.name))
@@ -304,6 +304,11 @@ class Core:
             await listener.stop()
         for stopping in self._retired:
             await stopping
+
+    async def _inspect(self, view: ModelView) -> tuple[Path | None, int | None]:
+        """A model's file as it is now. Raises AppError, also when it is not the one that the model is held to."""
+        await self._registry.check_lock(view.name)
+        return await inspect_file(view)
 
     def _backend_changed(self, backend: Backend) -> None:
         self._attribution.changed(backend)

@@ -79,6 +79,7 @@ ACTIONS = {
     for action in (
         Action("start", "Start", "play", "Starting", "started"),
         Action("restart", "Restart", "restart", "Restarting", "restarted"),
+        Action("reload", "Reload", "scan", "Reloading", "reloaded"),
         Action("stop", "Stop", "stop", "Stopping", "stopped"),
         Action("remove", "Remove…", "delete", "Removing", "removed"),
     )
@@ -130,7 +131,7 @@ def caution(view: BackendView, action: str) -> Caution | None:
     foreign = view.owner.kind is not OwnerKind.QUARTERDECK
     if action == "start" or not (held or requests or foreign):
         return None
-    verb = "Stop" if action == "stop" else "Restart"
+    verb = ACTIONS[action].verb
     parts = []
     if requests:
         # Only an answer that is being written is really lost; everything else can be had again.
@@ -138,7 +139,7 @@ def caution(view: BackendView, action: str) -> Caution | None:
         parts.append(f"It {doing} early.")
     if held:
         lost = f"{listed(held, MOST_NAMES)} {'is' if len(held) == 1 else 'are'} unloaded"
-        parts.append(f"{lost}{' and loaded again when asked for' if action == 'restart' else ''}.")
+        parts.append(f"{lost}{'' if action == 'stop' else ' and loaded again when asked for'}.")
     if foreign:
         parts.append(_foreign(view))
     return Caution(f"{verb} {view.title}?", " ".join(parts), f"{verb} {view.title}")
