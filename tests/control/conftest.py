@@ -18,6 +18,7 @@ def shared_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedCo
 @pytest.fixture
 def core(shared_core: ScriptedCore) -> ScriptedCore:
     shared_core.backend.plan.clear()
+    shared_core.until_settled()
     return shared_core
 
 

@@ -31,6 +31,7 @@ def engine(shared_engine: FakeEngine) -> FakeEngine:
 @pytest.fixture
 def core(shared_core: ScriptedCore, engine: FakeEngine) -> ScriptedCore:
     shared_core.backend.plan.clear()
+    shared_core.until_settled()
     return shared_core
 
 

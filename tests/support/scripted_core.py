@@ -62,6 +62,11 @@ class ScriptedCore(RunningCore):
         assert answer.status_code == 201, answer.text
         return str(answer.json()["name"])
 
+    def until_settled(self) -> None:
+        """Until nothing loads, as when the model comes back that had made room for one that failed."""
+        resting = {"unloaded", "loaded", "sleeping"}
+        wait_for(lambda: all(model["phase"] in resting for model in self.http.get("/api/models").json()))
+
     def set_status(self, name: str, status: str, notes: str | None = None) -> None:
         body = {"compatibility_status": status} | ({} if notes is None else {"compatibility_notes": notes})
         self.http.patch(f"/api/models/{name}/config", json=body).raise_for_status()
