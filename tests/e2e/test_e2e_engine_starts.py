@@ -137,6 +137,16 @@ def test_an_engine_that_ignores_the_wish_to_end_is_killed(bench: Bench) -> None:
     bench.gone()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells what a process holds open")
+def test_the_guard_beside_an_engine_does_not_hold_its_output_open(bench: Bench) -> None:
+    with running_core(**bench.settings) as core:
+        bench.add(core)
+        core.load(NAME).raise_for_status()
+        [guard] = [process for process in bench.engines() if "launcher.py" in " ".join(process.cmdline())]
+        held = {each.name: str(each.readlink()) for each in Path(f"/proc/{guard.pid}/fd").iterdir()}
+        assert not [where for number, where in held.items() if number != "0" and where.startswith(("socket", "pipe"))]
+
+
 def test_a_fixed_port_that_is_taken_names_who_has_it(bench: Bench, thief: Thief) -> None:
     with running_core(**{**bench.settings, "vllm_port": thief.port}) as core:
         bench.add(core)

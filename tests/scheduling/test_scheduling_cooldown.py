@@ -54,6 +54,20 @@ def test_a_success_forgives_all(world: Worlds) -> None:
     assert 8 <= int(str(here.refused(here.use("a")).details["retry_after"])) <= 10
 
 
+def test_what_a_person_says_of_a_model_forgives_all(world: Worlds) -> None:
+    here = world(A, cooldown=1000)
+    here.crashing.add("a")
+    here.refused(here.use("a"))
+    here.crashing.clear()
+
+    async def says() -> None:
+        here.scheduler.forgive("a")
+
+    here.run(says())
+    assert here.catalog.get("a").cooldown_until is None
+    here.run(here.use("a"))
+
+
 @pytest.mark.parametrize("by_person", [True, False])
 def test_a_person_and_force_need_not_wait(world: Worlds, by_person: bool) -> None:
     here = world(A, cooldown=1000)

@@ -54,6 +54,8 @@ def leave_guard() -> None:
 
 def main() -> None:
     parent, argv = int(sys.argv[1]), sys.argv[2:]
+    # uvloop hands copies of the output down as well; in the guard they would keep it open after the engine's end.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     leave_guard()
     if os.getppid() != parent:
         os._exit(0)

@@ -32,7 +32,7 @@ from quarterdeck.tasks import spawn
 INSTALL = "Install Ollama from https://ollama.com/download, or name its program in Settings under “Ollama program”."
 SERVER_SECONDS = 60.0
 LOOK_AROUND_SECONDS = 2.0
-RELEASE_POLL_SECONDS = 0.25
+RELEASE_POLL_SECONDS = 0.1
 TICK_SECONDS = 0.5
 _FAILED_STATUS = 500
 _LINES = 2000

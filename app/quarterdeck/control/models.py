@@ -53,6 +53,8 @@ def router(services: Services) -> APIRouter:
         if patch.load_config is not None:
             check_load_config(services, catalog.get(name).backend, patch.load_config)
         view = await catalog.patch(name, patch)
+        if patch.compatibility_status is not None or patch.load_config is not None:
+            services.scheduler.forgive(view.name)
         services.scheduler.update()
         return view
 

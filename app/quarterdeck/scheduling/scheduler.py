@@ -101,6 +101,10 @@ class Scheduler:
         self._idle.update()
         self._yielding.update()
 
+    def forgive(self, name: str) -> None:
+        """To be called when a person has set the status or the config of a model: it may be tried again at once."""
+        self._cooldowns.clear(name)
+
     async def load(
         self, name: str, *, force: bool = False, load_config: str | dict[str, Any] | None = None
     ) -> LoadResult:
