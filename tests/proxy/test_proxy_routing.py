@@ -174,7 +174,6 @@ class TestWaiting:
         name = crowded.add()
         crowded.backend.plan[name] = Act.OUT_OF_MEMORY
         assert ask(crowded, name).status_code == 507
-        crowded.set_status(name, "unknown")
         answer = ask(crowded, name)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "cooling_down")
         assert 1 <= int(answer.headers["retry-after"]) <= 60
