@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from quarterdeck.backends.llama_router import Router, name_in, status_of
 from quarterdeck.backends.llama_server_options import OPTIONS, OURS, Dialect, spelled
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.backends.options import check_extra_args
-from quarterdeck.backends.process import EngineProcess, free_port
+from quarterdeck.backends.process import EngineProcess, find_program, free_port
 from quarterdeck.backends.remote import Remote, ServerLate, ServerUnreachable
 from quarterdeck.errors import AppError, ConfigError
 from quarterdeck.schemas.backends import BackendKind, BackendView
@@ -156,16 +155,10 @@ class LlamaServerBackend(Backend):
         await self._remote.close()
 
     def _program(self) -> str:
-        wanted = self._settings().llama_server_command
-        program = shutil.which(os.path.expanduser(wanted))  # noqa: PTH111 - a name without a folder must stay one
-        if program is None:
-            raise AppError(
-                "engine_missing",
-                f"The program “{wanted}” was not found.",
-                "Install llama.cpp (its releases hold llama-server) and name the program in Settings.",
-                status=424,
-            )
-        return program
+        return find_program(
+            self._settings().llama_server_command,
+            "Install llama.cpp (its releases hold llama-server) and name the program in Settings.",
+        )
 
     async def _dialect_of(self, program: str) -> Dialect:
         """What this program understands; asked once per version of the file."""

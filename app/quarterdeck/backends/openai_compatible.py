@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from quarterdeck.backends.openai_servers import MANAGED, ManagedServer, no_optio
 from quarterdeck.backends.options import Option
 from quarterdeck.backends.presets import PRESETS
 from quarterdeck.backends.probe import probe
+from quarterdeck.backends.process import find_program
 from quarterdeck.backends.remote import Remote, ServerRefused, ServerUnreachable
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.backends import BackendKind, BackendView
@@ -194,11 +194,7 @@ class OpenAICompatibleBackend(Backend):
     async def _start(
         self, command: list[str], address: Address, target: Target, *, timeout: float, started: Started
     ) -> Instance:
-        if shutil.which(command[0]) is None:
-            raise AppError(
-                "engine_missing", f"The program “{command[0]}” was not found.",
-                "Install it, or correct “Start commands” in Settings.", status=424,
-            )  # fmt: skip
+        find_program(command[0], "Install it, or correct “Start commands” in Settings.")
 
         async def ready(_http: aiohttp.ClientSession) -> bool:
             try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,8 +16,7 @@ import psutil
 from quarterdeck.backends.base import EngineFailed, ExitReport
 from quarterdeck.backends.following import follow, size_of
 from quarterdeck.backends.logs import LineSplitter, LogBook
-from quarterdeck.backends.process import EngineProcess, guarded, resident_memory, stop_leftover
-from quarterdeck.errors import AppError
+from quarterdeck.backends.process import EngineProcess, find_program, guarded, resident_memory, stop_leftover
 from quarterdeck.processes import SAME_START, is_alive
 from quarterdeck.tasks import spawn
 
@@ -150,10 +148,7 @@ class OwnServer:
 
     async def start(self, start: Start, *, timeout: float) -> None:
         """Start and wait until it answers. Raises AppError `engine_missing`, or EngineFailed; cancelling stops it."""
-        if shutil.which(start.argv[0]) is None:
-            raise AppError(
-                "engine_missing", f"The program “{start.argv[0]}” was not found.", start.install, status=424
-            )  # fmt: skip
+        find_program(start.argv[0], start.install)
         self.log.add([f"starting {shlex.join(start.argv)}"], "info")
         self.last_error, self.starting = None, True
         try:

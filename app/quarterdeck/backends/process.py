@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ import psutil
 from quarterdeck.backends.base import ExitReport
 from quarterdeck.backends.following import follow
 from quarterdeck.backends.logs import LineSplitter, LogBook
+from quarterdeck.errors import AppError
 from quarterdeck.processes import end_family, is_alive
 from quarterdeck.tasks import spawn
 
@@ -192,6 +194,14 @@ def guarded(argv: Sequence[str]) -> list[str]:
     if os.name != "posix":
         return list(argv)
     return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *argv]
+
+
+def find_program(wanted: str, install: str) -> str:
+    """Where a program is that Settings name or give the path of. AppError `engine_missing`, with how to get it."""
+    program = shutil.which(os.path.expanduser(wanted))  # noqa: PTH111 - a name without a folder must stay one
+    if program is None:
+        raise AppError("engine_missing", f"The program “{wanted}” was not found.", install, status=424)
+    return program
 
 
 def free_port() -> int:

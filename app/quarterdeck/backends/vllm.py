@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from quarterdeck.backends.child import Children, Launch, answers, port_was_taken
 from quarterdeck.backends.listeners import listeners
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.backends.options import arguments, check_extra_args
-from quarterdeck.backends.process import EngineProcess, free_port, stop_leftover
+from quarterdeck.backends.process import EngineProcess, find_program, free_port, stop_leftover
 from quarterdeck.backends.remote import Remote
 from quarterdeck.backends.vllm_log import Progress as LoadProgress
 from quarterdeck.backends.vllm_log import blame
@@ -183,16 +182,10 @@ class VllmBackend(Backend):
         await self._remote.close()
 
     def _program(self) -> str:
-        wanted = self._settings().vllm_command
-        program = shutil.which(os.path.expanduser(wanted))  # noqa: PTH111 - a name without a folder must stay one
-        if program is None:
-            raise AppError(
-                "engine_missing",
-                f"The program “{wanted}” was not found.",
-                "Install vLLM (pip install vllm, in an environment of its own) and name its program in Settings.",
-                status=424,
-            )
-        return program
+        return find_program(
+            self._settings().vllm_command,
+            "Install vLLM (pip install vllm, in an environment of its own) and name its program in Settings.",
+        )
 
     def _launch(self, program: str, target: Target, port: int) -> Launch:
         argv = [program, *self.command(target, port)[1:]]
