@@ -8,6 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+# How long making an example takes says more about the machine than about the test.
+hypothesis_settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("here")
 
 FOREIGN = ("QUARTERDECK_", "CHAT_PROXY_", "OLLAMA_", "OPENAI_", "HF_", "IMAGEWORKS_")
 

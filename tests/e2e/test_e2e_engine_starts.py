@@ -131,7 +131,7 @@ def test_an_engine_that_ignores_the_wish_to_end_is_killed(bench: Bench) -> None:
         assert len(family) >= 2
         core.http.post("/api/orchestrate/unload", json={"model_name": NAME}).raise_for_status()
         bench.gone()
-        assert not any(is_alive(pid, created) for pid, created in family)
+        wait_for(lambda: not any(is_alive(pid, created) for pid, created in family), "the whole family is gone")
         assert (core.model(NAME)["phase"], core.model(NAME)["status"]) == ("unloaded", "compatible")
         core.load(NAME).raise_for_status()
     bench.gone()
