@@ -57,7 +57,10 @@ class FakeTools:
         known = [each for each in self._answers.get(tool, []) if each[0] != list(words)]
         known.insert(0, (list(words), {"stdout": stdout, "stderr": stderr, "code": code, "sleep": sleep}))
         self._answers[tool] = known
-        (self.folder / f"{tool}.json").write_text(json.dumps(known), encoding="utf-8")
+        # In one step, because a tool may be reading it.
+        fresh = self.folder / f"{tool}.new"
+        fresh.write_text(json.dumps(known), encoding="utf-8")
+        fresh.replace(self.folder / f"{tool}.json")
         script = self.folder / tool
         if not script.exists():
             parts = {"python": sys.executable, "program": self._program, "folder": self.folder, "name": tool}
@@ -71,7 +74,8 @@ class FakeTools:
         calls = self.folder / "calls"
         if not calls.exists():
             return []
-        return [json.loads(line) for line in calls.read_text(encoding="utf-8").splitlines()]
+        whole = calls.read_text(encoding="utf-8").rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
 
     def unit(self, name: str, **facts: object) -> None:
         """What `systemctl --user show` says of a unit."""
