@@ -116,7 +116,8 @@ def follows_page(files: Sequence[FollowedFile]) -> str:
         return "No file is followed. Follow one: quarterdeck import FILE --follow"
     lines = []
     for file in files:
-        lines.append(f"{file.path}  {file.title}, {len(file.models)} models{f': {file.error}' if file.error else ''}")
+        count = "1 model" if len(file.models) == 1 else f"{len(file.models)} models"
+        lines.append(f"{file.path}  {file.title}, {count}{f': {file.error}' if file.error else ''}")
         lines += [f"  no longer in it: {name}" for name in file.gone]
     return "\n".join(lines)
 
