@@ -67,14 +67,14 @@ def empty(folder: Path) -> Path:
 BAD_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "an HTML page": (web_page, "It looks like a web page"),
     "wrong magic": (wrong_magic, "it starts with other bytes"),
-    "a folder": (folder_named_so, "is a folder"),
+    "an empty folder": (folder_named_so, "is empty"),
     "a missing file": (missing, "There is no file"),
     "an empty file": (empty, "is empty"),
 }
 CODES = {
     "an HTML page": "not_gguf",
     "wrong magic": "not_gguf",
-    "a folder": "not_a_file",
+    "an empty folder": "empty_folder",
     "a missing file": "file_missing",
     "an empty file": "empty_file",
 }
