@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -222,10 +221,6 @@ def ended_in_order(lines: list[str]) -> dict[str, Any]:
     last = json.loads(lines[-2].removeprefix("data: "))
     assert "error" in last, lines[-3:]
     return dict(last["error"])
-
-
-def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
 
 
 def _with_children(pid: int | None) -> list[psutil.Process]:
