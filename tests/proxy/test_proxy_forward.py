@@ -58,6 +58,7 @@ def test_a_large_body_reaches_the_engine_whole(core: ScriptedCore, engine: FakeE
 
 
 def test_a_stream_is_passed_on_byte_for_byte(core: ScriptedCore, model: str) -> None:
+    core.load(model).raise_for_status()
     with core.http.stream("POST", CHAT, json=chat(model, stream=True)) as answer:
         body = b"".join(answer.iter_raw())
     assert body == b"".join(EVENTS)
