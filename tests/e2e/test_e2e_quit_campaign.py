@@ -15,7 +15,7 @@ from serve_process import PROGRAM, STARTER, AppProcess, stored, surroundings, wa
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-SEEDS = range(5)
+SEEDS = range(2)
 QUITS_PER_SEED = 10
 
 

@@ -19,7 +19,7 @@ from quarterdeck.hardware.fit.options import EMBEDDED, llama_options
 from quarterdeck.registry.shapes import shape_of
 
 PARTS = ("weights", "repacked", "kv_cache", "state", "compute", "output")
-_PATIENCE = 60.0
+_PATIENCE = 20.0
 # From this level on the engine prints the sizes of its buffers.
 _VERBOSITY = 4
 
