@@ -76,9 +76,9 @@ class Machine(RuleBasedStateMachine):
     def person_stops_a_backend(self, backend: str, action: str) -> None:
         async def act() -> None:
             names = {view.name for view in MODELS if view.backend == backend}
-            self.world.at_once |= names
+            self.world.at_once.update(names)
             await self._asked(getattr(self.world.scheduler, action)(backend))
-            self.world.at_once -= names
+            self.world.at_once.subtract(names)
 
         self.people.append(self._begin(act()))
 
@@ -140,9 +140,9 @@ class Machine(RuleBasedStateMachine):
         await self._asked(self.world.use(name, hold, force=force))
 
     async def _unload(self, name: str) -> None:
-        self.world.at_once.add(name)
+        self.world.at_once[name] += 1
         await self._asked(self.world.scheduler.unload(name))
-        self.world.at_once.discard(name)
+        self.world.at_once[name] -= 1
 
     async def _asked(self, work: Any) -> None:
         try:

@@ -223,7 +223,7 @@ def test_an_engine_that_keeps_its_model_keeps_it_loaded(world: Worlds, monkeypat
 
 def test_a_person_unloads_a_busy_model_at_once_even_while_another_load_waits_for_it(world: Worlds) -> None:
     here = world(model("a"), model("b"))
-    here.at_once.add("a")
+    here.at_once["a"] += 1
     here.begin(here.use("a", 100.0))
     here.loop.advance(5)
     waiting = here.begin(here.scheduler.load("b"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -152,7 +153,8 @@ class World:
         self.instances: dict[str, Instance] = {}
         self.pids = itertools.count(1)
         self.programs: set[str] = set()
-        self.at_once: set[str] = set()
+        # How many people are stopping a model, busy or not.
+        self.at_once: Counter[str] = Counter()
         self.wrong: list[str] = []
         self._begun: list[asyncio.Task[Any]] = []
         self.loop = VirtualLoop()
@@ -243,7 +245,7 @@ class World:
 
     def may_end(self, instance: Instance) -> None:
         """A model is unloaded or put to sleep: not while it is used, unless a person said so."""
-        if instance.active_requests and instance.model not in self.at_once and not self.scheduler.closing:
+        if instance.active_requests and not self.at_once[instance.model] and not self.scheduler.closing:
             self.wrong.append(f"{instance.model} was evicted with {instance.active_requests} requests")
 
     def ends(self, name: str, report: ExitReport) -> None:
