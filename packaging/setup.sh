@@ -272,7 +272,7 @@ install_everything() {
         step "Python environment with $("$base" -V)" build_venv || return
     fi
     local extra=''
-    [[ $1 == base ]] || extra='[test]'
+    [[ $1 == base ]] || extra='[test,telemetry]'
     touch "$marks/unfinished"
     local code=0
     { step "Python packages" install_packages "$extra" && step "Starter model" install_starter; } || code=$?

@@ -63,8 +63,8 @@ class Instance:
 
     `record` is None for a server that is not our child. `exited` gets the report of its end. `pids` are the processes
     whose descendants hold its memory. `headers` go with every request (keys), and so does `query`. The paths of
-    clients begin with /v1; where the server has its OpenAI interface elsewhere, `api_path` stands for that. `asleep`
-    means that it answers again after `Backend.wake`.
+    clients begin with /v1; where the server has its OpenAI interface elsewhere, `api_path` stands for that. `speaks`
+    names its other dialects (`ollama`). `asleep` means that it answers again after `Backend.wake`.
     """
 
     model: str
@@ -78,6 +78,7 @@ class Instance:
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     api_path: str = "/v1"
+    speaks: frozenset[str] = frozenset()
     asleep: bool = False
     active_requests: int = 0
     drained: asyncio.Event = field(default_factory=asyncio.Event)

@@ -250,7 +250,9 @@ class OllamaBackend(Backend):
 
     async def _hold(self, target: Target, api: OllamaApi, served: str, shown: Shown) -> Instance:
         exited: asyncio.Future[ExitReport] = asyncio.get_running_loop().create_future()
-        instance = Instance(target.name, api.url, None, None, exited, time.monotonic(), served_id=served)
+        instance = Instance(
+            target.name, api.url, None, None, exited, time.monotonic(), served_id=served, speaks=frozenset({"ollama"})
+        )
         near = addresses.is_this_machine(api.url, self._settings().loopback_alias)
         on_gpu = near and target.free_bytes is not None and target.load_config.get("num_gpu") != 0
         await self._watch.add(Held(instance, api, served, shown.weights, local=near, on_gpu=on_gpu))

@@ -25,7 +25,8 @@ from quarterdeck.schemas.models import (
     ModelCreate,
     ModelView,
 )
-from quarterdeck.schemas.system import RequestView, SettingView, SystemStatus
+from quarterdeck.schemas.requests import RequestView
+from quarterdeck.schemas.system import SettingView, SystemStatus
 
 _MODELS = TypeAdapter(list[ModelView])
 _ATTEMPTS = TypeAdapter(list[AttemptView])

@@ -10,7 +10,7 @@ from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.schemas.backends import BackendView, LogLine
 from quarterdeck.schemas.events import Topic
 from quarterdeck.schemas.hardware import HardwareSample
-from quarterdeck.schemas.system import RequestView
+from quarterdeck.schemas.requests import RequestView
 from quarterdeck.storage.events import EventLog
 
 BATCH_SECONDS = 0.1

@@ -19,7 +19,8 @@ from quarterdeck.errors import AppError
 from quarterdeck.proxy.disconnect import until_disconnect
 from quarterdeck.schemas.events import DEFAULT_TOPICS, Event, Topic
 from quarterdeck.schemas.hardware import HardwareSample
-from quarterdeck.schemas.system import RequestView, SettingView, SystemStatus
+from quarterdeck.schemas.requests import RequestView
+from quarterdeck.schemas.system import SettingView, SystemStatus
 
 MIB = 1024 * 1024
 SAMPLE_PATIENCE = 1.0

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from quarterdeck.schemas.system import RequestView
+from quarterdeck.schemas.requests import RequestView
 
 KEPT_REQUESTS = 500
 _TAIL_BYTES = 4096

@@ -34,12 +34,15 @@ _DEFAULTS: dict[str, Any] = {
     "pinned": False,
     "idle_timeout": None,
     "deprecated": False,
+    "client_policy": {},
 }
 
 FIELDS = tuple(_DEFAULTS)
 """The facts that layers may state; each is a column of the model's table. A layer may hold notes of its own besides."""
 
-POLICIES = frozenset({"aliases", "roles", "capabilities", "group", "pinned", "idle_timeout", "deprecated"})
+POLICIES = frozenset(
+    {"aliases", "roles", "capabilities", "group", "pinned", "idle_timeout", "deprecated", "client_policy"}
+)
 """The facts that a person decides besides the load_config; null takes the decision back."""
 
 

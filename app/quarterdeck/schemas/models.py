@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+from quarterdeck.schemas.requests import ClientPolicy
+
 
 class Status(StrEnum):
     """What is known of a model on this hardware. Only the scheduler sets `testing`."""
@@ -87,6 +89,7 @@ class ModelView(BaseModel):
     group: str | None = None
     pinned: bool = False
     idle_timeout: float | None = None
+    client_policy: ClientPolicy = Field(default_factory=ClientPolicy)
     installed: bool = True
     deprecated: bool = False
     hidden: str | None = None
@@ -152,6 +155,7 @@ class ConfigPatch(BaseModel):
     pinned: bool | None = None
     idle_timeout: float | None = Field(default=None, ge=0)
     deprecated: bool | None = None
+    client_policy: ClientPolicy | None = None
 
 
 class Outcome(StrEnum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -67,21 +66,3 @@ class SettingView(BaseModel):
     choices: list[str] | None = None
     minimum: float | None = None
     maximum: float | None = None
-
-
-class RequestView(BaseModel):
-    """One client request that went through the proxy. Times in milliseconds."""
-
-    id: str
-    at: datetime
-    path: str
-    model: str
-    route: str = ""
-    backend: str | None = None
-    status: int
-    stream: bool = False
-    total_ms: float
-    first_token_ms: float | None = None
-    tokens_per_second: float | None = None
-    completion_tokens: int | None = None
-    error: str | None = None

@@ -87,6 +87,9 @@ class Model(SQLModel, table=True):
     group: str | None = Field(default=None, sa_column_kwargs={"name": "residents_group"})
     pinned: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     idle_timeout: float | None = None
+    client_policy: dict[str, Any] = Field(
+        default_factory=dict, sa_type=sa.JSON, sa_column_kwargs={"server_default": "{}"}
+    )
     installed: bool = Field(default=True, sa_column_kwargs={"server_default": sa.true()})
     deprecated: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
     locked: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
@@ -135,6 +138,26 @@ class Server(SQLModel, table=True):
     owner_kind: str = "other"
     owner_name: str | None = None
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class ApiKey(SQLModel, table=True):
+    """A key of a client; its text is never stored, only its SHA-256. `models` empty means all."""
+
+    __tablename__: ClassVar[str] = "api_key"
+
+    name: str = Field(primary_key=True)
+    hash: str = Field(unique=True)
+    begins_with: str
+    models: list[str] = Field(default_factory=list, sa_type=sa.JSON)
+    admin: bool = False
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+    profile: str = "default"
+    created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class LoadAttempt(SQLModel, table=True):

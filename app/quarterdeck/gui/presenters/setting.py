@@ -9,7 +9,20 @@ from quarterdeck.errors import AppError
 if TYPE_CHECKING:
     from quarterdeck.schemas.system import SettingView
 
-GROUPS = ("Window", "Server", "Loading", "Scheduling", "Discovery", "Backends", "GPU", "Storage")
+GROUPS = (
+    "Window",
+    "Server",
+    "Clients",
+    "Requests",
+    "Records",
+    "Loading",
+    "Scheduling",
+    "Discovery",
+    "Backends",
+    "GPU",
+    "Storage",
+    "Headers",
+)
 
 _WORDS = {
     ("theme", "system"): "Like the desktop",
