@@ -12,6 +12,7 @@ from httpx_sse import aconnect_sse
 from pydantic import TypeAdapter
 
 from quarterdeck.errors import AppError
+from quarterdeck.schemas.access import ConnectGuide, ConnectTest, KeyCreate, KeyView, NewKey, ProxySnippet
 from quarterdeck.schemas.backends import BackendView, LogLine, PullProgress, ServerCreate, ServerPreset
 from quarterdeck.schemas.discovery import Absence, FollowedFile, ImportPreview, ImportRequest, ScanResult
 from quarterdeck.schemas.estimate import Estimate, EstimateRequest
@@ -25,7 +26,14 @@ from quarterdeck.schemas.models import (
     ModelCreate,
     ModelView,
 )
-from quarterdeck.schemas.requests import RequestView
+from quarterdeck.schemas.requests import (
+    RequestDetail,
+    RequestView,
+    RouteQuestion,
+    RouteReport,
+    RoutingRules,
+    RoutingState,
+)
 from quarterdeck.schemas.system import SettingView, SystemStatus
 
 _MODELS = TypeAdapter(list[ModelView])
@@ -38,6 +46,9 @@ _REQUESTS = TypeAdapter(list[RequestView])
 _ABSENCES = TypeAdapter(list[Absence])
 _FOLLOWS = TypeAdapter(list[FollowedFile])
 _PRESETS = TypeAdapter(list[ServerPreset])
+_KEYS = TypeAdapter(list[KeyView])
+_GUIDES = TypeAdapter(list[ConnectGuide])
+_SNIPPETS = TypeAdapter(list[ProxySnippet])
 
 QUICK = 15.0
 
@@ -190,7 +201,48 @@ class ApiClient:
         return _SETTINGS.validate_json(await self._call("PATCH", "/api/settings", values))
 
     async def requests(self) -> list[RequestView]:
+        """The newest requests of clients, newest first."""
         return _REQUESTS.validate_json(await self._call("GET", "/api/requests"))
+
+    async def request(self, identity: str) -> RequestDetail:
+        """One request with the texts that were kept of it. AppError `unknown_request` when it is forgotten."""
+        return RequestDetail.model_validate_json(await self._call("GET", f"/api/requests/{_part(identity)}"))
+
+    async def routing(self) -> RoutingState:
+        return RoutingState.model_validate_json(await self._call("GET", "/api/routing"))
+
+    async def change_routing(self, rules: RoutingRules) -> RoutingState:
+        """Replace all rules. AppError when one of them cannot be used; `details` name the problems."""
+        return RoutingState.model_validate_json(await self._call("PUT", "/api/routing", rules.model_dump()))
+
+    async def test_route(self, question: RouteQuestion) -> RouteReport:
+        """Where a name would lead; nothing is asked of a model."""
+        answer = await self._call("POST", "/api/routing/test", question.model_dump())
+        return RouteReport.model_validate_json(answer)
+
+    async def keys(self) -> list[KeyView]:
+        return _KEYS.validate_json(await self._call("GET", "/api/keys"))
+
+    async def add_key(self, new: KeyCreate) -> NewKey:
+        """Make an API key; its text is told only this once."""
+        body = new.model_dump(exclude_none=True, mode="json")
+        return NewKey.model_validate_json(await self._call("POST", "/api/keys", body))
+
+    async def revoke_key(self, name: str) -> None:
+        await self._call("DELETE", f"/api/keys/{_part(name)}")
+
+    async def connect_guides(self) -> list[ConnectGuide]:
+        """What client programs need to reach Quarterdeck."""
+        return _GUIDES.validate_json(await self._call("GET", "/api/connect"))
+
+    async def test_connection(self, client: str, key: str = "") -> ConnectTest:
+        """Try the address as that client would; a model that is loaded is asked for a word, none is loaded for it."""
+        answer = await self._call("POST", "/api/connect/test", {"client": client, "key": key}, timeout=None)
+        return ConnectTest.model_validate_json(answer)
+
+    async def snippets(self) -> list[ProxySnippet]:
+        """Configurations for web servers in front of Quarterdeck."""
+        return _SNIPPETS.validate_json(await self._call("GET", "/api/snippets"))
 
     async def events(
         self, topics: Iterable[Topic] = DEFAULT_TOPICS, *, last_id: int | None = None
