@@ -42,11 +42,11 @@ class RequestRecord:
         *,
         path: str,
         dialect: str,
-        operation: Operation,
-        asked: str,
-        stream: bool,
-        key: str | None,
-        client: str | None,
+        operation: Operation = Operation.CHAT,
+        asked: str = "",
+        stream: bool = False,
+        key: str | None = None,
+        client: str | None = None,
     ) -> None:
         self._began = perf_counter()
         self._log = log
@@ -75,6 +75,12 @@ class RequestRecord:
     backend: str | None
     route: str
     error: str | None
+
+    def asks(self, operation: Operation, asked: str, *, stream: bool) -> None:
+        """The request was read: what the client wants, and under which name."""
+        self.operation, self.asked = operation, asked[:_NAME_LIMIT]
+        self._stream = stream
+        self._seen = Seen(stream)
 
     def routed(self, model: str, backend: str | None, rule: str) -> None:
         """The model and the backend that are asked now, and the rule that led there."""
