@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import httpx
+from fake_clients import FakeClients
 
 from quarterdeck.client.api import ApiClient
 from quarterdeck.schemas.backends import BackendState, BackendView, LogLine, Owner, ServerPreset
@@ -128,6 +129,7 @@ class FakeCore(httpx.AsyncBaseTransport):
             ServerPreset(name="lm-studio", title="LM Studio", url="http://127.0.0.1:1234", kind="openai-compatible",
                          hint="Turn on its local server in the Developer tab."),
         ]  # fmt: skip
+        self.clients = FakeClients()
         self.estimate_gate: asyncio.Event | None = None
         self.scan_gate: asyncio.Event | None = None
         self.public_url: str | None = "http://127.0.0.1:8100"
@@ -234,8 +236,8 @@ class FakeCore(httpx.AsyncBaseTransport):
                 return 200, _dump(self.settings.values())
             case ("PATCH", "settings"):
                 return self._change_settings(body)
-            case ("GET", "requests"):
-                return 200, []
+            case (_, "requests" | "connect" | "snippets" | "keys" | "routing", *_):
+                return self.clients.answer(method, parts, body)
         return 404, {"detail": f"There is nothing at {path}.", "code": "not_found", "hint": ""}
 
     async def _look(self, method: str, parts: list[str], body: Any) -> tuple[int, Any]:
@@ -301,7 +303,9 @@ class FakeCore(httpx.AsyncBaseTransport):
             fields["notes"] = body["compatibility_notes"]
         if (config := body.get("load_config")) is not None:
             fields["load_config"] = config if isinstance(config, str) else json.dumps(config)
-        plain = ("aliases", "roles", "capabilities", "group", "pinned", "idle_timeout", "deprecated")
+        plain = (
+            "aliases", "roles", "capabilities", "group", "pinned", "idle_timeout", "deprecated", "client_policy",
+        )  # fmt: skip
         fields.update({name: body[name] for name in plain if name in body})
         return 200, self.change(name, **fields).model_dump(mode="json")
 

@@ -94,7 +94,8 @@ class Feed:
     async def _receive(self, queue: asyncio.Queue[Event | None]) -> None:
         from quarterdeck.schemas.events import DEFAULT_TOPICS, Topic
 
-        topics = (*DEFAULT_TOPICS, *(Topic(name) for name in sorted(self.live)))
+        usual = (topic for topic in DEFAULT_TOPICS if topic is not Topic.REQUEST)
+        topics = (*usual, *(Topic(name) for name in sorted(self.live)))
         try:
             async for event in self._client.events(topics, last_id=self._last_id):
                 queue.put_nowait(event)

@@ -201,6 +201,8 @@ class Shell(QObject):
                 page = load_page(key)(self.store)
         if key == "backends":
             page.logs_wanted.connect(self._on_logs_wanted)
+        if key == "requests":
+            page.connect_wanted.connect(self._on_connect_wanted)
         _log.debug("page %s made in %.0f ms", key, (time.perf_counter() - started) * 1000)
         return cast("QWidget", page)
 
@@ -209,6 +211,10 @@ class Shell(QObject):
         self.window.go("logs")
         page: Any = self.window.made_page("logs")
         page.show_source(source)
+
+    @Slot()
+    def _on_connect_wanted(self) -> None:
+        self.window.go("connect")
 
     @Slot(list)
     def _on_files_dropped(self, files: list[Path]) -> None:

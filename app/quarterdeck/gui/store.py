@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from quarterdeck.schemas.system import IssueView, QueueEntry, SettingView, SystemStatus
 
 SAMPLES_KEPT = 900
-LIVE_TOPICS = ("gpu", "log")
+LIVE_TOPICS = ("gpu", "log", "request")
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Store(QObject):
 
     `owns_core` says whether the core ends with this window. `connection_failed(AppError)` follows each failed attempt
     to reach it. `toast(text, kind)` has the kinds ok, info, warn and error; `offer(text, verb, action, kind)` is a
-    toast with a button.
+    toast with a button. `request_finished` carries the fields of a RequestView.
     """
 
     models_reset = Signal()
@@ -42,7 +42,7 @@ class Store(QObject):
     attempt_finished = Signal(object)
     backends_changed = Signal()
     queue_changed = Signal()
-    request_finished = Signal()
+    request_finished = Signal(object)
     samples_reset = Signal()
     sample_arrived = Signal(object)
     log_arrived = Signal(str, list)
@@ -92,7 +92,7 @@ class Store(QObject):
         self._set_connected(None)
 
     def watch(self, topic: str, wanted: bool) -> None:
-        """A page asks for `gpu` or `log` events while it is shown, and gives them up when it is hidden."""
+        """A page asks for `gpu`, `log` or `request` events while it is shown, and gives them up when it is hidden."""
         topic = str(topic)
         self._wanted[topic] = max(0, self._wanted[topic] + (1 if wanted else -1))
         self._live_changed()
@@ -254,8 +254,9 @@ class Store(QObject):
         self.queue = [QueueEntry.model_validate(entry) for entry in event.data["entries"]]
         self.queue_changed.emit()
 
-    def _on_request(self, _event: Event) -> None:
-        self.request_finished.emit()
+    def _on_request(self, event: Event) -> None:
+        # As it came: whoever shows requests reads only as many as there is room for.
+        self.request_finished.emit(event.data)
 
     def _on_setting(self, event: Event) -> None:
         from quarterdeck.schemas.system import SettingView

@@ -15,6 +15,7 @@ from quarterdeck.gui.presenters.backends import backend_card, summary
 from quarterdeck.gui.widgets.backend_card import BackendCardWidget
 from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.scrolling import BAR_GAP, ScrollingColumn
+from quarterdeck.schemas.events import Topic
 from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
@@ -92,12 +93,16 @@ class BackendsPage(QWidget):
 
     def page_shown(self) -> None:
         """Ask once for values that no event announces, such as memory."""
+        if not self._shown:
+            self._store.watch(Topic.REQUEST, True)
         self._shown = True
         self._clock.start()
         self._refresh()
         self._fetch()
 
     def page_hidden(self) -> None:
+        if self._shown:
+            self._store.watch(Topic.REQUEST, False)
         self._shown = False
         self._clock.stop()
         self._settle.stop()

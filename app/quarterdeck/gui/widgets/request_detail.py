@@ -1,0 +1,151 @@
+"""Everything about one request: outcome, timings, what was changed, and the four texts where they were kept."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from quarterdeck.gui import theme
+from quarterdeck.gui.presenters.requests import RequestRow, facts, remarks
+from quarterdeck.gui.presenters.texts import side
+from quarterdeck.gui.widgets.badge import StatusBadge
+from quarterdeck.gui.widgets.elided import ElidedLabel
+from quarterdeck.gui.widgets.text_pair import TextPair
+from quarterdeck.schemas.requests import RequestDetail
+
+SUMMARY, REQUEST, ANSWER = range(3)
+FACT_COLUMNS = 2
+
+
+class RequestDetailPanel(QFrame):
+    """`closed` asks the page to hide it, `copied` says that a text was copied."""
+
+    closed = Signal()
+    copied = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("card", True)
+        self.row: RequestRow | None = None
+        self._build()
+        theme.notifier.changed.connect(self._icons)
+        self._icons()
+
+    def _build(self) -> None:
+        self._badge = StatusBadge()
+        self._title = ElidedLabel()
+        self._title.setProperty("role", "heading")
+        self._close = QToolButton()
+        self._close.setProperty("kind", "quiet")
+        self._close.setAccessibleName("Close the details")
+        self._close.setToolTip("Close the details (Esc)")
+        self._close.clicked.connect(self.closed)
+        top = QHBoxLayout()
+        top.setSpacing(10)
+        top.addWidget(self._badge)
+        top.addWidget(self._title, 1)
+        top.addWidget(self._close)
+        self.request = TextPair("From the client", "To the backend")
+        self.answer = TextPair("From the backend", "To the client")
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.setAccessibleName("Details of the request")
+        self.tabs.tabBar().setAccessibleName("Parts of the details")
+        self.tabs.tabBar().setDrawBase(False)
+        self.tabs.addTab(self._build_summary(), "Summary")
+        self.tabs.addTab(self.request, "Request")
+        self.tabs.addTab(self.answer, "Answer")
+        for pair in (self.request, self.answer):
+            pair.copied.connect(self.copied)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(16, 10, 16, 12)
+        column.setSpacing(6)
+        column.addLayout(top)
+        column.addWidget(self.tabs, 1)
+
+    def _build_summary(self) -> QWidget:
+        inside = QWidget()
+        inside.setProperty("plain", True)
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 10, 0, 0)
+        column.setSpacing(8)
+        self.error = _words("error")
+        self.remarks = _words("")
+        self._facts = QGridLayout()
+        self._facts.setHorizontalSpacing(10)
+        self._facts.setVerticalSpacing(6)
+        for place in range(FACT_COLUMNS):
+            self._facts.setColumnStretch(2 * place + 1, 1)
+        column.addWidget(self.error)
+        column.addWidget(self.remarks)
+        column.addLayout(self._facts)
+        column.addStretch()
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setWidget(inside)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        return area
+
+    def show_row(self, row: RequestRow) -> None:
+        """Show a request; its texts follow by `show_texts`."""
+        self.row = row
+        view = row.view
+        self._badge.show_badge(row.badge)
+        self._title.setText(f"{row.model} · {row.kind}")
+        self.setAccessibleName(f"Details of the request for {row.model}, {row.badge.word}")
+        self.error.setText(view.error or "")
+        self.error.setVisible(bool(view.error))
+        lines = [f"{heading}: {items}" for heading, items in remarks(view)]
+        self.remarks.setText("\n".join(lines))
+        self.remarks.setVisible(bool(lines))
+        self._show_facts(facts(row))
+        self.show_texts(RequestDetail(request=view))
+
+    def show_texts(self, detail: RequestDetail) -> None:
+        """The four texts, or in their place why there are none."""
+        kept = any((detail.original, detail.converted, detail.upstream, detail.answer))
+        self.request.show_sides(side(detail.original, any_kept=kept), side(detail.converted, any_kept=kept))
+        self.answer.show_sides(side(detail.upstream, any_kept=kept), side(detail.answer, any_kept=kept))
+
+    def fact(self, label: str) -> str:
+        """The value shown under a label; empty when it is not shown."""
+        return dict(facts(self.row)).get(label, "") if self.row is not None else ""
+
+    def _show_facts(self, rows: list[tuple[str, str]]) -> None:
+        while (item := self._facts.takeAt(0)) is not None:
+            if (old := item.widget()) is not None:
+                old.hide()
+                old.deleteLater()
+        deep = -(-len(rows) // FACT_COLUMNS)
+        for place, (label, value) in enumerate(rows):
+            across, down = divmod(place, deep)
+            name, shown = QLabel(label), ElidedLabel()
+            name.setProperty("role", "muted")
+            shown.setText(value)
+            shown.setToolTip(value)
+            shown.setAccessibleName(f"{label}: {value}")
+            self._facts.addWidget(name, down, 2 * across)
+            self._facts.addWidget(shown, down, 2 * across + 1)
+
+    @Slot()
+    def _icons(self) -> None:
+        self._close.setIcon(theme.icon("close", theme.tokens().muted))
+
+
+def _words(role: str) -> QLabel:
+    label = QLabel()
+    label.setProperty("role", role)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
