@@ -1,0 +1,200 @@
+"""Answers of the hub in the words of Ollama's clients."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import time
+from typing import Any
+
+from quarterdeck.errors import AppError
+from quarterdeck.proxy.dialects.base import Asked, Fields, Writer
+from quarterdeck.proxy.dialects.ollama_words import arguments_object, ollama_logprobs
+
+_NS_PER_MS = 1_000_000
+
+
+def error_body(error: AppError) -> Fields:
+    """The error as Ollama words it, with the code and details that programs may want."""
+    return {"error": f"{error.sentence} {error.hint}".strip(), "code": error.code, **error.details}
+
+
+def whole(asked: Asked, answer: Fields) -> Fields:
+    """The whole answer to a chat or a prompt."""
+    choice = _first(answer.get("choices"))
+    message: Fields = choice.get("message") or {"content": choice.get("text")}
+    line = _Line(asked)
+    calls = [call_of(index, each) for index, each in enumerate(message.get("tool_calls") or [])]
+    spoken = line.part(message.get("content"), _reasoning(message), calls, choice.get("logprobs"))
+    reason = answer.get("done_reason") or _done_reason(choice.get("finish_reason"))
+    return spoken | _end(reason, answer) | durations(asked, answer, None)
+
+
+def embeddings(asked: Asked, answer: Fields) -> Fields:
+    """The vectors, in the form of the path that was asked: /api/embed or the older /api/embeddings."""
+    entries = sorted(answer.get("data") or [], key=lambda entry: int(entry.get("index") or 0))
+    vectors = [_vector(entry.get("embedding")) for entry in entries]
+    if asked.kept["path"] == "/api/embeddings":
+        return {"embedding": vectors[0] if vectors else []}
+    timings = answer.get("timings") or {}
+    return {
+        "model": asked.kept["model"],
+        "embeddings": vectors,
+        "total_duration": _ns(timings.get("total_ms")) or time.perf_counter_ns() - asked.kept["started"],
+        "load_duration": _ns(timings.get("load_ms")),
+        "prompt_eval_count": (answer.get("usage") or {}).get("prompt_tokens") or 0,
+    }
+
+
+class OllamaWriter(Writer):
+    """Writes a stream as lines of JSON. Calls come as deltas and go as a whole, as Ollama's clients expect."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._line = _Line(asked)
+        self._calls: dict[int, Fields] = {}
+        self._open: list[Fields] = []
+        self._reason: str | None = None
+        self._figures: Fields = {}
+        self._first_token: int | None = None
+
+    def write(self, chunk: Fields) -> bytes:
+        self._figures.update(
+            {name: chunk[name] for name in ("usage", "timings", "context", "done_reason") if chunk.get(name)}
+        )
+        choice = _first(chunk.get("choices"))
+        if not choice or choice.get("index"):
+            return b""
+        delta: Fields = choice.get("delta") or {"content": choice.get("text")}
+        for each in delta.get("tool_calls") or []:
+            self._collect(each)
+        if not choice.get("finish_reason"):
+            return self._spoken(delta, [], choice.get("logprobs"))
+        self._reason = _done_reason(choice["finish_reason"])
+        return self._spoken(delta, self._collected(), choice.get("logprobs"))
+
+    def _spoken(self, delta: Fields, calls: list[Fields], logprobs: Any) -> bytes:
+        words, thinking = delta.get("content"), _reasoning(delta)
+        if not (words or thinking or calls or logprobs):
+            return b""
+        if self._first_token is None:
+            self._first_token = time.perf_counter_ns()
+        return _dump(self._line.part(words, thinking, calls, logprobs) | {"done": False})
+
+    def _collect(self, delta: Fields) -> None:
+        index, key = delta.get("index") or 0, delta.get("id")
+        call = self._calls.get(index)
+        if call is None or (key and call["id"] and key != call["id"]):
+            call = self._calls[index] = {"id": None, "function": {"name": "", "arguments": ""}}
+            self._open.append(call)
+        function = delta.get("function") or {}
+        call["id"] = call["id"] or key
+        call["function"]["name"] += function.get("name") or ""
+        arguments = function.get("arguments") or ""
+        call["function"]["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+    def _collected(self) -> list[Fields]:
+        """The calls that are whole, when the answer is."""
+        calls = [call_of(index, call) for index, call in enumerate(self._open)]
+        self._open, self._calls = [], {}
+        return calls
+
+    def end(self) -> bytes:
+        late = self._spoken({}, self._collected(), None)
+        reason = self._figures.get("done_reason") or self._reason or "stop"
+        last = self._line.part("", None, [], None) | _end(reason, self._figures)
+        return late + _dump(last | durations(self._asked, self._figures, self._first_token))
+
+    def error(self, error: AppError) -> bytes:
+        return _dump(error_body(error))
+
+
+class _Line:
+    """One answer or a part of it, for a chat or for a prompt."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._model = asked.kept["model"]
+        self._is_chat = asked.kept["path"] == "/api/chat"
+
+    def part(self, words: str | None, thinking: str | None, calls: list[Fields], logprobs: Any) -> Fields:
+        line: Fields = {"model": self._model, "created_at": _now()}
+        said: Fields = {"role": "assistant", "content": words or ""} if self._is_chat else {"response": words or ""}
+        if thinking:
+            said["thinking"] = thinking
+        if calls:
+            said["tool_calls"] = calls
+        line |= {"message": said} if self._is_chat else said
+        if entries := ollama_logprobs(logprobs):
+            line["logprobs"] = entries
+        return line
+
+
+def call_of(index: int, call: Fields) -> Fields:
+    """A call of the hub as Ollama writes it, with its arguments as an object."""
+    function = call.get("function") or {}
+    named = {"name": function.get("name") or "", "arguments": arguments_object(function.get("arguments"))}
+    return ({"id": call["id"]} if call.get("id") else {}) | {"function": {"index": index, **named}}
+
+
+def durations(asked: Asked, answer: Fields, first_token: int | None) -> Fields:
+    """Token counts, and times in nanoseconds: the backend's own, else as measured here.
+
+    `first_token` is when it was written; without it the whole time counts as that of the answer's tokens.
+    """
+    usage, timings = answer.get("usage") or {}, answer.get("timings") or {}
+    now, started = time.perf_counter_ns(), asked.kept["started"]
+    total = _ns(timings.get("total_ms")) or now - started
+    if timings.get("predicted_ms") is not None:
+        reading, writing = _ns(timings.get("prompt_ms")), _ns(timings["predicted_ms"])
+        load = _ns(timings["load_ms"]) if "load_ms" in timings else max(0, total - reading - writing)
+    else:
+        reading = first_token - started if first_token is not None else 0
+        load, writing = 0, total - reading
+    return {
+        "total_duration": total,
+        "load_duration": load,
+        "prompt_eval_count": usage.get("prompt_tokens") or timings.get("prompt_n") or 0,
+        "prompt_eval_duration": reading,
+        "eval_count": usage.get("completion_tokens") or timings.get("predicted_n") or 0,
+        "eval_duration": writing,
+    }
+
+
+def _end(reason: str, answer: Fields) -> Fields:
+    context = {"context": answer["context"]} if answer.get("context") else {}
+    return {"done": True, "done_reason": reason, **context}
+
+
+def _first(choices: Any) -> Fields:
+    found = choices[0] if isinstance(choices, list) and choices else None
+    return found if isinstance(found, dict) else {}
+
+
+def _reasoning(message: Fields) -> str | None:
+    return message.get("reasoning_content") or message.get("reasoning")
+
+
+def _done_reason(finish: str | None) -> str:
+    return "length" if finish == "length" else "stop"
+
+
+def _vector(value: Any) -> list[float]:
+    """A vector that may have come as base64 of little-endian floats of four bytes."""
+    if isinstance(value, str):
+        raw = base64.b64decode(value)
+        return list(struct.unpack(f"<{len(raw) // 4}f", raw[: len(raw) // 4 * 4]))
+    return value or []
+
+
+def _ns(milliseconds: Any) -> int:
+    return round(milliseconds * _NS_PER_MS) if isinstance(milliseconds, int | float) else 0
+
+
+def _now() -> str:
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
+
+
+def _dump(line: Fields) -> bytes:
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
