@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from quarterdeck.errors import AppError
@@ -32,6 +33,22 @@ def objects(value: Any, where: str) -> list[Fields]:
     for index, item in enumerate(value):
         if not isinstance(item, dict):
             raise invalid(f"{where}[{index}]", "must be an object")
+    return value
+
+
+def as_json(value: Any, where: str) -> str:
+    """`value` as JSON. Raises AppError where it is nested deeper than can be written."""
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        raise invalid(where, "is nested too deeply") from None
+
+
+def text_of(item: Fields, name: str, where: str) -> str:
+    """The text under `name` in `item`, which stands at `where`. Raises AppError."""
+    value = item.get(name)
+    if not isinstance(value, str):
+        raise invalid(f"{where}.{name}", "must be a text")
     return value
 
 
