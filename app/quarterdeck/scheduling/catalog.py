@@ -47,12 +47,19 @@ class Catalog:
         self._stored: dict[str, ModelView] = {}
         self._names = NameIndex()
         self._runs: dict[str, RunState] = {}
+        self.revision = 0
+        """Grows whenever stored facts changed; what models do right now does not count."""
 
     async def open(self) -> None:
         self._stored = {view.name: view for view in await self.registry.list()}
         self._names = NameIndex()
         for view in self._stored.values():
             self._names.put(view)
+        self.revision += 1
+
+    def stored(self) -> Collection[ModelView]:
+        """The stored facts of all models, without what each does right now."""
+        return self._stored.values()
 
     def all(self) -> list[ModelView]:
         return [self._join(view) for view in self._stored.values()]
@@ -187,8 +194,10 @@ class Catalog:
     def _keep(self, view: ModelView) -> None:
         self._stored[view.name] = view
         self._names.put(view)
+        self.revision += 1
 
     def _forget(self, name: str) -> None:
+        self.revision += 1
         self._stored.pop(name, None)
         self._names.drop(name)
         self._runs.pop(name, None)
