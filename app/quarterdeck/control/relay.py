@@ -41,6 +41,10 @@ class Relay:
     def request(self, view: RequestView) -> None:
         self._events.publish(Topic.REQUEST, "finished", view)
 
+    def requests_passed_over(self, count: int) -> None:
+        """There were more requests than are told of one by one."""
+        self._events.publish(Topic.REQUEST, "passed_over", {"count": count})
+
     def lines(self, source: str, lines: list[LogLine]) -> None:
         """Collect log lines and publish them in batches while somebody watches."""
         if not self._events.watched(Topic.LOG):

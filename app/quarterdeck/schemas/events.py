@@ -32,7 +32,9 @@ class Event(BaseModel):
 
     model: `changed` (a ModelView), `removed` ({name}) · attempt: `started`, `finished` (an AttemptView) ·
     backend: `changed` (a BackendView), `removed` ({name}) ·
-    queue: `changed` ({entries: [QueueEntry]}) · request: `finished` (a RequestView) ·
+    queue: `changed` ({entries: [QueueEntry]}) ·
+    request: `finished` (a RequestView), `passed_over` ({count}: of many requests only the newest are told one by one,
+    at most 40 a second; `GET /api/requests` has the newest 500) ·
     setting: `changed` (a SettingView) · issue: `raised` (an IssueView), `cleared` ({code}) ·
     gpu: `sample` (a HardwareSample) ·
     log: `lines` ({source, lines: [LogLine]}) · stream: `opened` (listening; its id is where the

@@ -153,6 +153,8 @@ class RequestRecord:
         if client_left:
             self.status, self.error = LEFT, self.error or "The client went away."
             self.code = self.code or "client_left"
+        elif not self.status:
+            self.status, self.code = 500, "internal_error"
         self._read(self._seen, now)
         self._seen = None
         self.finished = True
