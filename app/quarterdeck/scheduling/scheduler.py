@@ -159,13 +159,22 @@ class Scheduler:
         status 503 with details["retry_after"], in seconds).
         """
         view = self.catalog.get(name)
-        loaded = self._fleet.enter(view.name, self._settings().overtake_limit)
-        if loaded is None:
-            loaded = await self._wait_for(view.name, force)
+        loaded = self.enter(view.name) or await self._wait_for(view.name, force)
         try:
             yield loaded.instance
         finally:
-            self._fleet.leave(loaded)
+            self.leave(loaded)
+
+    def enter(self, name: str) -> Loaded | None:
+        """A place at the model called exactly so, as a lease without waiting; None when it is not to be had at once.
+
+        Whoever got it gives it back with `leave`.
+        """
+        return self._fleet.enter(name, self._settings().overtake_limit)
+
+    def leave(self, loaded: Loaded) -> None:
+        """Give back a place that `enter` gave: from then on the model may be evicted."""
+        self._fleet.leave(loaded)
 
     async def start(self, backend: str) -> None:
         """Start a backend's server, or load the model it held last. AppError `backend_not_running` if there is none."""

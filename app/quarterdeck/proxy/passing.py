@@ -1,0 +1,196 @@
+"""Passes the answer of a backend on to its client: byte for byte where both speak alike, else chunk by chunk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+
+from quarterdeck.errors import AppError
+from quarterdeck.proxy.dialects.base import Dialect, Fields
+from quarterdeck.proxy.mitigations import Mitigated
+from quarterdeck.proxy.outlet import NO_BUFFER, Outlet
+from quarterdeck.proxy.questions import Sent
+from quarterdeck.proxy.sending import Patience, passed_on
+from quarterdeck.proxy.upstreams.errors import error_within, upstream_error
+from quarterdeck.schemas.backends import BackendKind
+from quarterdeck.schemas.models import ModelView
+from quarterdeck.schemas.requests import Operation
+
+ANSWER_LIMIT = 256 * 1024 * 1024
+ERROR_LIMIT = 256 * 1024
+
+_OPENAI = "openai"
+_ERRORS = (b'{"error"', b'{"object":"error"', b'{"object": "error"')
+_STREAMS = ("text/event-stream", "application/x-ndjson")
+_BINARY = frozenset({Operation.SPEECH, Operation.TRANSCRIPTION})
+
+
+class Refused(AppError):  # noqa: N818 - reads as the event it is
+    """A backend's own error answer; `body` is what it said, for clients that read its language."""
+
+    def __init__(self, error: AppError, body: bytes) -> None:
+        super().__init__(error.code, error.sentence, error.hint, status=error.status, details=error.details)
+        self.body = body
+
+
+@dataclass(slots=True)
+class Passage:
+    """One answer of the model `view` on its way to `outlet`. `kept` gets sound that is worth keeping."""
+
+    outlet: Outlet
+    sent: Sent
+    mitigated: Mitigated
+    view: ModelView
+    kept: Callable[[str, bytes], None] | None
+
+    async def pass_on(self, answer: aiohttp.ClientResponse, patience: Patience) -> None:
+        """Raises Refused, AppError `bad_answer` (502), or what aiohttp raises when the connection breaks."""
+        asked = self.mitigated.asked
+        if answer.status >= 300:
+            raise await self._refusal(answer)
+        if asked.operation in _BINARY:
+            await self._pump(answer, patience)
+        elif not asked.stream:
+            await self._whole(answer, patience)
+        elif not answer.content_type.startswith(_STREAMS):
+            await self.outlet.remade(await self._hub_answer(answer, patience))
+        elif self.sent.straight:
+            await self._stream(answer, patience)
+        else:
+            await self._converted(answer, patience)
+
+    async def _refusal(self, answer: aiohttp.ClientResponse) -> AppError:
+        if answer.status < 400:
+            return bad_answer(f"it answered with a redirection ({answer.status})")
+        body = await _read(answer, ERROR_LIMIT, None)
+        self.outlet.record.upstream(body)
+        kind = BackendKind(self.view.backend)
+        return Refused(upstream_error(answer.status, body, kind, retry_after=answer.headers.get("Retry-After")), body)
+
+    async def _pump(self, answer: aiohttp.ClientResponse, patience: Patience) -> None:
+        """What is neither JSON nor events, such as sound: as it is."""
+        outlet, parts = self.outlet, []
+        await outlet.start(answer.status, passed_on(answer.headers))
+        async for data in answer.content.iter_any():
+            patience.heard()
+            outlet.record.saw(data)
+            if self.kept is not None:
+                parts.append(data)
+            await outlet.client.send(data)
+        if self.kept is not None:
+            self.kept(answer.headers.get("content-type", ""), b"".join(parts))
+        await outlet.client.end()
+
+    async def _whole(self, answer: aiohttp.ClientResponse, patience: Patience) -> None:
+        if not self.sent.straight or self.mitigated.repair is not None:
+            await self.outlet.whole(await self._hub_answer(answer, patience))
+            return
+        body = await self._body(answer, patience)
+        if not _is_object(body):
+            raise _not_json(answer, body)
+        if body.startswith(_ERRORS):
+            self._fields(answer, body)
+        self.outlet.record.saw(body)
+        await self.outlet.start(answer.status, passed_on(answer.headers))
+        await self.outlet.end(body)
+
+    async def _stream(self, answer: aiohttp.ClientResponse, patience: Patience) -> None:
+        """Events byte for byte, as they arrive."""
+        record, client = self.outlet.record, self.outlet.client
+        await self.outlet.start(answer.status, [*passed_on(answer.headers), *NO_BUFFER])
+        saw = record.saw if self.sent.upstream.name == _OPENAI else record.saw_ndjson
+        async for data in answer.content.iter_any():
+            patience.heard()
+            saw(data)
+            record.upstream(data)
+            client.unfinished_line = not data.endswith(b"\n")
+            await client.send(data)
+        if not record.stream_ended:
+            # Ollama closes a stream in order when its runner has died.
+            raise _broken_off()
+        await client.end()
+
+    async def _converted(self, answer: aiohttp.ClientResponse, patience: Patience) -> None:
+        reader, repair = self.sent.upstream.reader(self.mitigated.asked), self.mitigated.repair_chunk
+        async for data in answer.content.iter_any():
+            patience.heard()
+            self.outlet.record.upstream(data)
+            for chunk in reader.feed(data):
+                await self.outlet.chunk(chunk if repair is None else repair(chunk))
+        if not reader.ended:
+            raise _broken_off()
+        await self.outlet.finish()
+
+    async def _hub_answer(self, answer: aiohttp.ClientResponse, patience: Patience) -> Fields:
+        fields = self._fields(answer, await self._body(answer, patience))
+        hub = self.sent.upstream.answer(self.mitigated.asked, fields)
+        return hub if self.mitigated.repair is None else self.mitigated.repair(hub)
+
+    def _fields(self, answer: aiohttp.ClientResponse, body: bytes) -> Fields:
+        """The answer as JSON. Raises AppError where it is none, or tells of an error under status 200."""
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError):
+            raise _not_json(answer, body) from None
+        if not isinstance(fields, dict):
+            raise _not_json(answer, body)
+        if error := error_within(fields, BackendKind(self.view.backend)):
+            raise Refused(error, body)
+        return fields
+
+    async def _body(self, answer: aiohttp.ClientResponse, patience: Patience) -> bytes:
+        body = await _read(answer, ANSWER_LIMIT, patience)
+        self.outlet.record.upstream(body)
+        return body
+
+
+async def _read(answer: aiohttp.ClientResponse, limit: int, patience: Patience | None) -> bytes:
+    """The body, as far as `limit` goes. Raises AppError `bad_answer` above it."""
+    parts, size = [], 0
+    async for data in answer.content.iter_any():
+        if patience is not None:
+            patience.heard()
+        parts.append(data)
+        size += len(data)
+        if size > limit:
+            raise bad_answer(f"it is larger than {limit // 1024 // 1024} MiB")
+    return b"".join(parts)
+
+
+def own_words(dialect: Dialect, error: AppError) -> bytes | None:
+    """What the backend itself said of an error of the client, where the client reads its language."""
+    if not isinstance(error, Refused) or dialect.name != _OPENAI or not 400 <= error.status < 500:
+        return None
+    if error.details.get("upstream_status") != error.status:
+        return None
+    try:
+        said = json.loads(error.body)
+    except (ValueError, RecursionError):
+        return None
+    return error.body if isinstance(said, dict) and isinstance(said.get("error"), dict) else None
+
+
+def bad_answer(why: str) -> AppError:
+    return AppError(
+        "bad_answer",
+        f"The answer of the backend cannot be used: {why}.",
+        "Look at the log of the backend; the address may belong to another program.",
+        status=502,
+    )
+
+
+def _broken_off() -> Exception:
+    return ConnectionResetError("the stream ended before the answer did")
+
+
+def _is_object(body: bytes) -> bool:
+    return body[:64].lstrip()[:1] == b"{"
+
+
+def _not_json(answer: aiohttp.ClientResponse, body: bytes) -> AppError:
+    if not body.strip():
+        return bad_answer("it is empty")
+    return bad_answer(f"it is no JSON but {answer.content_type}")

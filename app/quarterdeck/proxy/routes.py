@@ -1,0 +1,40 @@
+"""The paths under which clients ask models, straight from the server: nothing stands between them and the exchange."""
+
+from __future__ import annotations
+
+from starlette.types import Receive, Scope, Send
+
+from quarterdeck.proxy.client import Client
+from quarterdeck.proxy.dialects.anthropic import AnthropicDialect
+from quarterdeck.proxy.dialects.base import Dialect
+from quarterdeck.proxy.dialects.ollama import OllamaDialect
+from quarterdeck.proxy.dialects.openai import OPENAI_PATHS, OpenAIDialect
+from quarterdeck.proxy.dialects.responses import ResponsesDialect
+from quarterdeck.proxy.exchange import Exchange, Means
+from quarterdeck.proxy.reading import FORM_PATHS
+
+_OPENAI = OpenAIDialect()
+_OLLAMA = OllamaDialect()
+
+DIALECTS: dict[str, Dialect] = {
+    **dict.fromkeys(OPENAI_PATHS, _OPENAI),
+    **dict.fromkeys(FORM_PATHS, _OPENAI),
+    **dict.fromkeys(("/api/chat", "/api/generate", "/api/embed", "/api/embeddings"), _OLLAMA),
+    "/v1/messages": AnthropicDialect(),
+    "/v1/responses": ResponsesDialect(),
+}
+"""The dialect of each path that is asked with POST."""
+
+
+class Proxy:
+    """Answers what is asked of models; `handles` tells what that is. Core loop only."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+
+    @staticmethod
+    def handles(scope: Scope) -> bool:
+        return scope["path"] in DIALECTS and scope["method"] == "POST"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Exchange(self._means, DIALECTS[scope["path"]], Client(scope, receive, send)).run()
