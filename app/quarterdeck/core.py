@@ -14,7 +14,8 @@ from quarterdeck.backends.base import Backend
 from quarterdeck.backends.logs import LogBook, LogFiles
 from quarterdeck.backends.owners import Owners
 from quarterdeck.compatibility.journal import Journal, Recovered
-from quarterdeck.control import own_log
+from quarterdeck.control import address, own_log
+from quarterdeck.control.address import PublicAddress
 from quarterdeck.control.app import build_app
 from quarterdeck.control.listeners import Listener, bind
 from quarterdeck.control.preferences import Preferences
@@ -24,6 +25,8 @@ from quarterdeck.errors import AppError
 from quarterdeck.hardware.fingerprint import fingerprint
 from quarterdeck.hardware.memory import MemoryWatch
 from quarterdeck.hardware.sampler import Sampler
+from quarterdeck.proxy.access.access import Access
+from quarterdeck.proxy.access.keys import KeyStore
 from quarterdeck.proxy.openai import OpenAIProxy
 from quarterdeck.proxy.requests import RequestLog
 from quarterdeck.registry.models import Registry
@@ -70,8 +73,6 @@ class Core:
         self.control_url = ""
         self.public_url: str | None = None
         self._stack = contextlib.AsyncExitStack()
-        self._public: Listener | None = None
-        self._retired: list[asyncio.Task[None]] = []
 
     async def start(self, *, public: bool, strict_port: bool = False) -> None:
         """Start in order; on an error everything that was started is stopped again. Raises AppError.
@@ -107,6 +108,8 @@ class Core:
         self._database, self._daemons = database, Daemons(database)
         self._journal = Journal(database)
         await self._open_servers(database)
+        self._keys = KeyStore(database)
+        await self._keys.open()
         self._backends = self._make_backends()
         self._registry = self._make_registry(database)
         await self._start_sampler(settings)
@@ -253,6 +256,7 @@ class Core:
     async def _listen(self, *, public: bool, strict_port: bool) -> None:
         private = bind("127.0.0.1", 0)
         self.control_url = f"http://127.0.0.1:{private.getsockname()[1]}"
+        self._access = Access(self._keys, self._settings, token=self.token)
         services = Services(
             scheduler=self._scheduler,
             servers=self._servers,
@@ -263,13 +267,15 @@ class Core:
             events=self._events,
             sampler=self._sampler,
             requests=self._requests,
+            keys=self._keys,
             preferences=self.preferences,
             logs=self.logs,
             issues=self._issues,
             public_url=lambda: self.public_url,
             control_url=self.control_url,
         )
-        self._app = build_app(services, token=self.token, proxy_routes=self._proxy.routes())
+        self._app = build_app(services, access=self._access, proxy_routes=self._proxy.routes())
+        self._address = PublicAddress(self._app)
         listener = Listener(self._app, private)
         self._stack.push_async_callback(listener.stop)
         self._stack.push_async_callback(self._close_public)
@@ -278,7 +284,7 @@ class Core:
         await listener.ready()
         if public:
             try:
-                await self._open_public(self.preferences.current.host, self.preferences.current.port)
+                await self._open_public(self.preferences.current)
             except AppError as error:
                 if strict_port:
                     raise
@@ -288,22 +294,14 @@ class Core:
         self._stack.callback(self.folders.lock_file.unlink, missing_ok=True)
         self._tell_where()
 
-    async def _open_public(self, host: str, port: int) -> None:
-        listener = Listener(self._app, bind(host, port))
-        await listener.ready()
-        previous, self._public, self.public_url = self._public, listener, listener.url
-        if previous is not None:
-            # Not awaited: the request that wants another port may have come in on the old one.
-            self._retired.append(spawn(previous.stop(), name=f"close {previous.url}"))
-        self._issues.clear("port_in_use", "cannot_bind", "not_loopback")
-        _log.info("listening on %s", listener.url)
+    async def _open_public(self, settings: Settings) -> None:
+        await self._address.open(settings, keyed=self._keys.exist)
+        self.public_url = self._address.url
+        self._issues.clear("port_in_use", "cannot_bind", "not_loopback", "bad_tls")
 
     async def _close_public(self) -> None:
-        if self._public is not None:
-            listener, self._public, self.public_url = self._public, None, None
-            await listener.stop()
-        for stopping in self._retired:
-            await stopping
+        self.public_url = None
+        await self._address.close()
 
     async def _inspect(self, view: ModelView) -> tuple[Path | None, int | None]:
         """A model's file as it is now. Raises AppError, also when it is not the one that the model is held to."""
@@ -325,8 +323,8 @@ class Core:
 
     async def _apply(self, new: Settings, changed: set[str]) -> None:
         """Make changed settings true that need no restart. Raises AppError if that is not possible."""
-        if changed & {"host", "port"}:
-            await self._open_public(new.host, new.port)
+        if changed & address.SETTINGS:
+            await self._open_public(new)
             self._tell_where()
         # The scheduler reads the settings as they are kept, which they are when this has returned.
         asyncio.get_running_loop().call_soon(self._scheduler.update)

@@ -6,40 +6,28 @@ import time
 from collections.abc import Sequence
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from quarterdeck import __version__
-from quarterdeck.control import backends, errors, looking, models, openapi, orchestrate, servers, system
+from quarterdeck.control import backends, errors, keys, looking, models, openapi, orchestrate, servers, snippets, system
 from quarterdeck.control.security import Guard
 from quarterdeck.control.services import Services
+from quarterdeck.proxy.access.access import Access
 
 
-def build_app(services: Services, *, token: str, proxy_routes: Sequence[Route]) -> ASGIApp:
+def build_app(services: Services, *, access: Access, proxy_routes: Sequence[Route]) -> ASGIApp:
     """The ASGI application that both listeners serve."""
     app = FastAPI(title="Quarterdeck", version=__version__, docs_url=None, redoc_url=None)
     errors.install(app)
-    for room in (models, orchestrate, system, backends, servers, looking):
+    for room in (models, orchestrate, system, backends, servers, looking, keys, snippets):
         app.include_router(room.router(services))
     others = [*_health(services), *proxy_routes]
     app.router.routes.extend(others)
     openapi.describe(app, others)
-    cors = CORSMiddleware(
-        app,
-        allow_origins=services.preferences.current.allowed_origins,
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=["x-quarterdeck-route", "x-request-id"],
-    )
-    return Guard(
-        cors,
-        token=token,
-        allowed_hosts=lambda: services.preferences.current.allowed_hosts,
-        allowed_origins=lambda: services.preferences.current.allowed_origins,
-    )
+    return Guard(app, access=access, settings=lambda: services.preferences.current)
 
 
 def _health(services: Services) -> list[Route]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.control.preferences import Preferences
 from quarterdeck.hardware.sampler import Sampler
+from quarterdeck.proxy.access.keys import KeyStore
 from quarterdeck.proxy.requests import RequestLog
 from quarterdeck.scheduling.discovery import Discovery
 from quarterdeck.scheduling.estimates import Estimator
@@ -33,6 +34,7 @@ class Services:
     events: EventLog
     sampler: Sampler
     requests: RequestLog
+    keys: KeyStore
     preferences: Preferences
     logs: Mapping[str, LogBook]
     issues: Issues

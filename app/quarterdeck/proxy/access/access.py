@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.access import profiles
@@ -14,6 +15,7 @@ from quarterdeck.schemas.access import KeyView, Profile
 from quarterdeck.settings import Settings
 
 PROFILE_HEADER = "x-quarterdeck-profile"
+_IN_SCOPE = "quarterdeck.principal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,18 @@ class Principal:
                 "Use an admin key.",
                 status=403,
             )
+
+
+def keep_principal(scope: MutableMapping[str, Any], principal: Principal) -> None:
+    """Note with a request who sent it."""
+    scope[_IN_SCOPE] = principal
+
+
+def principal_of(scope: Mapping[str, Any]) -> Principal:
+    """Who sent a request that the guard let through."""
+    principal = scope[_IN_SCOPE]
+    assert isinstance(principal, Principal)
+    return principal
 
 
 class Access:
