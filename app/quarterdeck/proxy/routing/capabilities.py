@@ -137,7 +137,9 @@ def _can_be_mended(need: str, view: ModelView, asked: Asked) -> bool:
     if need == TOOLS:
         policy = view.client_policy.tools
         choice = asked.fields.get("tool_choice")
-        insists = choice == "required" or isinstance(choice, dict)
+        insists = (
+            choice == "required" or isinstance(choice, dict) or isinstance(asked.fields.get("function_call"), dict)
+        )
         return policy is ToolPolicy.KEEP or (policy is not ToolPolicy.REFUSE and not insists)
     return need == VISION and all(part.get("alt_text") for part in pictures(asked.fields))
 
@@ -200,24 +202,32 @@ def _config(text: str) -> Mapping[str, Any]:
     return parse_load_config(text)
 
 
+def cannot(view: ModelView, missing: Iterable[str]) -> str:
+    """A sentence that says what the model lacks."""
+    return f"“{view.name}” cannot {_in_words(missing)}."
+
+
+def _in_words(missing: Iterable[str]) -> str:
+    return " or ".join(_WORDS.get(need, need) for need in sorted(missing))
+
+
 def _mismatch(
     view: ModelView, missing: list[str], needed: frozenset[str], tokens: int, others: Iterable[ModelView]
 ) -> AppError:
-    wanted = (needed - {CHAT}) | ({CHAT} & set(missing)) if CONTEXT not in missing else frozenset()
-    able_ones = [each for each in others if _may_stand_in(each, view, wanted, tokens)]
+    able_ones = [each for each in others if _may_stand_in(each, view, needed, tokens)]
     able_ones.sort(key=lambda each: (not each.loaded, each.name))
     names = [each.name for each in able_ones[:MOST_NAMED]]
-    what = " or ".join(_WORDS.get(need, need) for need in missing)
-    sentence = f"“{view.name}” cannot {what}."
+    sentence = cannot(view, missing)
     if tokens:
         sentence = f"The prompt has at least {tokens} tokens, and “{view.name}” takes {context_of(view)}."
-    hint = f"Ask one of these instead: {', '.join(names)}." if names else f"Add a model that can {what}."
+    hint = f"Ask one of these instead: {', '.join(names)}." if names else f"Add a model that can {_in_words(missing)}."
     return AppError("capability_mismatch", sentence, hint, status=409, details={"missing": missing, "models": names})
 
 
-def _may_stand_in(view: ModelView, instead_of: ModelView, wanted: frozenset[str], tokens: int) -> bool:
+def _may_stand_in(view: ModelView, instead_of: ModelView, needed: frozenset[str], tokens: int) -> bool:
+    """Whether the model is known to be able. That it writes text is believed, as it is of nearly every model."""
     if view.name == instead_of.name or view.hidden is not None or view.status is Status.INCOMPATIBLE:
         return False
-    if tokens and (able(view, CHAT) is False or (context_of(view) or 0) < tokens):
+    if tokens and (context_of(view) or 0) < tokens:
         return False
-    return all(able(view, need) for need in wanted)
+    return all(able(view, need) or (need == CHAT and able(view, CHAT) is None) for need in needed)

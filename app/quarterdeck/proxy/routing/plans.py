@@ -66,8 +66,8 @@ class Planner:
         """Raises AppError `unknown_model` (404) with names that are written alike."""
         for look in self.looks(asked, default_model):
             if look.lead is not None:
-                return Plan(look.rule, look.lead, self._fallbacks(asked, look.lead))
-        raise self._unknown(asked)
+                return Plan(look.rule, look.lead, self.fallbacks(asked, look.lead))
+        raise self.unknown(asked)
 
     def looks(self, asked: str, default_model: str) -> Iterator[Look]:
         """The rules as they are looked at; the first one that fits wins."""
@@ -77,6 +77,23 @@ class Planner:
         yield self._look_at_capabilities(asked)
         yield self._look_at_patterns(asked)
         yield self._look_at_default(default_model)
+
+    def find(self, name: str) -> ModelView | None:
+        """The model that clients reach under a name, as it is now."""
+        return self._resolve(name)[0]
+
+    def fallbacks(self, asked: str, lead: Lead) -> dict[FallbackClass, tuple[str, ...]]:
+        """The stand-ins of each class: those for the name that was asked, else for its model, else for any."""
+        keys = (fold(asked), fold(lead.names[0]), ANY_MODEL)
+        rules = [self._rules.fallbacks[key] for key in dict.fromkeys(keys) if key in self._rules.fallbacks]
+        found: dict[FallbackClass, tuple[str, ...]] = {}
+        for kind in FallbackClass:
+            listed: list[str] = next((names for rule in rules if (names := getattr(rule, kind.value))), [])
+            leads = [target for name in listed if (target := self._target(name)) is not None]
+            names = dict.fromkeys(name for each in leads for name in each.names if name not in lead.names)
+            if names:
+                found[kind] = tuple(names)
+        return found
 
     def _look_at_shares(self, rule: BalanceRule) -> Look:
         lead = self._shared(rule)
@@ -145,19 +162,6 @@ class Planner:
         names = () if capability is None else self._known(capability.models)
         return Lead(names) if names else None
 
-    def _fallbacks(self, asked: str, lead: Lead) -> dict[FallbackClass, tuple[str, ...]]:
-        """The stand-ins of each class: those for the name that was asked, else for its model, else for any."""
-        keys = (fold(asked), fold(lead.names[0]), ANY_MODEL)
-        rules = [self._rules.fallbacks[key] for key in dict.fromkeys(keys) if key in self._rules.fallbacks]
-        found: dict[FallbackClass, tuple[str, ...]] = {}
-        for kind in FallbackClass:
-            listed: list[str] = next((names for rule in rules if (names := getattr(rule, kind.value))), [])
-            leads = [target for name in listed if (target := self._target(name)) is not None]
-            names = dict.fromkeys(name for each in leads for name in each.names if name not in lead.names)
-            if names:
-                found[kind] = tuple(names)
-        return found
-
     def _shared(self, rule: BalanceRule) -> Lead | None:
         weights: dict[str, float] = {}
         for each in rule.models:
@@ -188,7 +192,8 @@ class Planner:
         except AppError:
             return None, ""
 
-    def _unknown(self, asked: str) -> AppError:
+    def unknown(self, asked: str) -> AppError:
+        """The answer to a name that leads nowhere."""
         close = close_names(asked, self.names())
         meant = f"Is {' or '.join(f'“{name}”' for name in close)} meant? " if close else ""
         return AppError(
