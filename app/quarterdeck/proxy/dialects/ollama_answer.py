@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import struct
 import time
@@ -11,8 +12,10 @@ from typing import Any
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.dialects.base import Asked, Fields, Writer
 from quarterdeck.proxy.dialects.ollama_words import arguments_object, ollama_logprobs
+from quarterdeck.proxy.values import as_count, as_object, as_objects
 
 _NS_PER_MS = 1_000_000
+_LONGEST_MS = 10**12
 
 
 def error_body(error: AppError) -> Fields:
@@ -23,27 +26,27 @@ def error_body(error: AppError) -> Fields:
 def whole(asked: Asked, answer: Fields) -> Fields:
     """The whole answer to a chat or a prompt."""
     choice = _first(answer.get("choices"))
-    message: Fields = choice.get("message") or {"content": choice.get("text")}
+    message = as_object(choice.get("message")) or {"content": choice.get("text")}
     line = _Line(asked)
-    calls = [call_of(index, each) for index, each in enumerate(message.get("tool_calls") or [])]
-    spoken = line.part(message.get("content"), _reasoning(message), calls, choice.get("logprobs"))
+    calls = [call_of(index, each) for index, each in enumerate(as_objects(message.get("tool_calls")))]
+    spoken = line.part(_words(message.get("content")), _reasoning(message), calls, choice.get("logprobs"))
     reason = answer.get("done_reason") or _done_reason(choice.get("finish_reason"))
     return spoken | _end(reason, answer) | durations(asked, answer, None)
 
 
 def embeddings(asked: Asked, answer: Fields) -> Fields:
     """The vectors, in the form of the path that was asked: /api/embed or the older /api/embeddings."""
-    entries = sorted(answer.get("data") or [], key=lambda entry: int(entry.get("index") or 0))
+    entries = sorted(as_objects(answer.get("data")), key=lambda entry: as_count(entry.get("index")))
     vectors = [_vector(entry.get("embedding")) for entry in entries]
     if asked.kept["path"] == "/api/embeddings":
         return {"embedding": vectors[0] if vectors else []}
-    timings = answer.get("timings") or {}
+    timings = as_object(answer.get("timings"))
     return {
         "model": asked.kept["model"],
         "embeddings": vectors,
         "total_duration": _ns(timings.get("total_ms")) or time.perf_counter_ns() - asked.kept["started"],
         "load_duration": _ns(timings.get("load_ms")),
-        "prompt_eval_count": (answer.get("usage") or {}).get("prompt_tokens") or 0,
+        "prompt_eval_count": as_count(as_object(answer.get("usage")).get("prompt_tokens")),
     }
 
 
@@ -66,8 +69,8 @@ class OllamaWriter(Writer):
         choice = _first(chunk.get("choices"))
         if not choice or choice.get("index"):
             return b""
-        delta: Fields = choice.get("delta") or {"content": choice.get("text")}
-        for each in delta.get("tool_calls") or []:
+        delta = as_object(choice.get("delta")) or {"content": choice.get("text")}
+        for each in as_objects(delta.get("tool_calls")):
             self._collect(each)
         if not choice.get("finish_reason"):
             return self._spoken(delta, [], choice.get("logprobs"))
@@ -75,7 +78,7 @@ class OllamaWriter(Writer):
         return self._spoken(delta, self._collected(), choice.get("logprobs"))
 
     def _spoken(self, delta: Fields, calls: list[Fields], logprobs: Any) -> bytes:
-        words, thinking = delta.get("content"), _reasoning(delta)
+        words, thinking = _words(delta.get("content")), _reasoning(delta)
         if not (words or thinking or calls or logprobs):
             return b""
         if self._first_token is None:
@@ -83,14 +86,14 @@ class OllamaWriter(Writer):
         return _dump(self._line.part(words, thinking, calls, logprobs) | {"done": False})
 
     def _collect(self, delta: Fields) -> None:
-        index, key = delta.get("index") or 0, delta.get("id")
+        index, key = as_count(delta.get("index")), delta.get("id")
         call = self._calls.get(index)
         if call is None or (key and call["id"] and key != call["id"]):
             call = self._calls[index] = {"id": None, "function": {"name": "", "arguments": ""}}
             self._open.append(call)
-        function = delta.get("function") or {}
+        function = as_object(delta.get("function"))
         call["id"] = call["id"] or key
-        call["function"]["name"] += function.get("name") or ""
+        call["function"]["name"] += str(function.get("name") or "")
         arguments = function.get("arguments") or ""
         call["function"]["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments)
 
@@ -117,9 +120,9 @@ class _Line:
         self._model = asked.kept["model"]
         self._is_chat = asked.kept["path"] == "/api/chat"
 
-    def part(self, words: str | None, thinking: str | None, calls: list[Fields], logprobs: Any) -> Fields:
+    def part(self, words: str, thinking: str | None, calls: list[Fields], logprobs: Any) -> Fields:
         line: Fields = {"model": self._model, "created_at": _now()}
-        said: Fields = {"role": "assistant", "content": words or ""} if self._is_chat else {"response": words or ""}
+        said: Fields = {"role": "assistant", "content": words} if self._is_chat else {"response": words}
         if thinking:
             said["thinking"] = thinking
         if calls:
@@ -132,7 +135,7 @@ class _Line:
 
 def call_of(index: int, call: Fields) -> Fields:
     """A call of the hub as Ollama writes it, with its arguments as an object."""
-    function = call.get("function") or {}
+    function = as_object(call.get("function"))
     named = {"name": function.get("name") or "", "arguments": arguments_object(function.get("arguments"))}
     return ({"id": call["id"]} if call.get("id") else {}) | {"function": {"index": index, **named}}
 
@@ -142,7 +145,7 @@ def durations(asked: Asked, answer: Fields, first_token: int | None) -> Fields:
 
     `first_token` is when it was written; without it the whole time counts as that of the answer's tokens.
     """
-    usage, timings = answer.get("usage") or {}, answer.get("timings") or {}
+    usage, timings = as_object(answer.get("usage")), as_object(answer.get("timings"))
     now, started = time.perf_counter_ns(), asked.kept["started"]
     total = _ns(timings.get("total_ms")) or now - started
     if timings.get("predicted_ms") is not None:
@@ -154,9 +157,9 @@ def durations(asked: Asked, answer: Fields, first_token: int | None) -> Fields:
     return {
         "total_duration": total,
         "load_duration": load,
-        "prompt_eval_count": usage.get("prompt_tokens") or timings.get("prompt_n") or 0,
+        "prompt_eval_count": as_count(usage.get("prompt_tokens")) or as_count(timings.get("prompt_n")),
         "prompt_eval_duration": reading,
-        "eval_count": usage.get("completion_tokens") or timings.get("predicted_n") or 0,
+        "eval_count": as_count(usage.get("completion_tokens")) or as_count(timings.get("predicted_n")),
         "eval_duration": writing,
     }
 
@@ -167,12 +170,19 @@ def _end(reason: str, answer: Fields) -> Fields:
 
 
 def _first(choices: Any) -> Fields:
-    found = choices[0] if isinstance(choices, list) and choices else None
-    return found if isinstance(found, dict) else {}
+    return as_object(choices[0]) if isinstance(choices, list) and choices else {}
+
+
+def _words(content: Any) -> str:
+    """What is said; some servers answer with a list of parts."""
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in as_objects(content) if isinstance(part.get("text"), str))
 
 
 def _reasoning(message: Fields) -> str | None:
-    return message.get("reasoning_content") or message.get("reasoning")
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    return thoughts if isinstance(thoughts, str) else None
 
 
 def _done_reason(finish: str | None) -> str:
@@ -182,13 +192,15 @@ def _done_reason(finish: str | None) -> str:
 def _vector(value: Any) -> list[float]:
     """A vector that may have come as base64 of little-endian floats of four bytes."""
     if isinstance(value, str):
-        raw = base64.b64decode(value)
-        return list(struct.unpack(f"<{len(raw) // 4}f", raw[: len(raw) // 4 * 4]))
-    return value or []
+        with contextlib.suppress(ValueError):
+            raw = base64.b64decode(value)
+            return list(struct.unpack(f"<{len(raw) // 4}f", raw[: len(raw) // 4 * 4]))
+    return value if isinstance(value, list) else []
 
 
 def _ns(milliseconds: Any) -> int:
-    return round(milliseconds * _NS_PER_MS) if isinstance(milliseconds, int | float) else 0
+    sane = isinstance(milliseconds, int | float) and 0 <= milliseconds < _LONGEST_MS
+    return round(milliseconds * _NS_PER_MS) if sane else 0
 
 
 def _now() -> str:

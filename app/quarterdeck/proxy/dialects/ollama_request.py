@@ -95,13 +95,13 @@ def _embed(fields: Fields) -> Asked:
     hub: Fields = {"input": given if isinstance(given, str) else texts(given, "input")}
     if fields.get("dimensions"):
         hub["dimensions"] = fields["dimensions"]
-    _common(fields, hub)
+    _common(fields, hub, sampled=False)
     return Asked(Operation.EMBEDDINGS, hub, stream=False)
 
 
 def _embeddings(fields: Fields) -> Asked:
     hub: Fields = {"input": text(fields.get("prompt"), "prompt")}
-    _common(fields, hub)
+    _common(fields, hub, sampled=False)
     return Asked(Operation.EMBEDDINGS, hub, stream=False)
 
 
@@ -114,21 +114,20 @@ _READERS: dict[str, Callable[[Fields], Asked]] = {
 PATHS = tuple(_READERS)
 
 
-def _common(fields: Fields, hub: Fields) -> None:
-    """The options, and the fields that only Ollama knows."""
+def _common(fields: Fields, hub: Fields, *, sampled: bool = True) -> None:
+    """The options, and the fields that only Ollama knows. Vectors are not `sampled`: their options are Ollama's own."""
     options = fields.get("options")
     if options is not None and not isinstance(options, dict):
         raise invalid("The field “options” must be an object.")
     rest = {name: value for name, value in (options or {}).items() if value is not None}
-    for name in SAME_OPTIONS:
-        if name in rest:
-            hub[name] = rest.pop(name)
-    if stops := stop_words(rest.pop("stop", None)):
-        hub["stop"] = stops
-    limit = rest.get("num_predict")
-    # Below 1 it means “no limit”, which the hub says by leaving it out; Ollama needs it against a model's own limit.
-    if isinstance(limit, int | float) and limit > 0:
-        hub["max_tokens"] = rest.pop("num_predict")
+    hub |= {name: rest.pop(name) for name in (SAME_OPTIONS if sampled else ("num_ctx",)) if name in rest}
+    if sampled:
+        if stops := stop_words(rest.pop("stop", None)):
+            hub["stop"] = stops
+        limit = rest.get("num_predict")
+        # Below 1 it means “no limit”, which the hub says by leaving it out; Ollama needs it against a model's own.
+        if isinstance(limit, int | float) and limit > 0:
+            hub["max_tokens"] = rest.pop("num_predict")
     # `truncate` is true by default, the others are nothing when empty.
     rest.update({name: fields[name] for name in ROOT_WORDS if _says(name, fields.get(name))})
     if rest:

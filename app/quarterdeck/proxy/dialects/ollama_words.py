@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+from itertools import zip_longest
 from typing import Any
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.dialects.base import Fields
+from quarterdeck.proxy.values import as_list, as_object, as_objects
 
 SAME_OPTIONS = (
     "temperature", "top_p", "seed", "frequency_penalty", "presence_penalty",
@@ -81,7 +83,8 @@ def data_url(image: str) -> str:
 
 def hub_logprobs(entries: Any, *, chat: bool) -> Fields | None:
     """Ollama's log probabilities in the hub's words, which differ for chats and for completions."""
-    if not isinstance(entries, list) or not entries:
+    entries = as_objects(entries)
+    if not entries:
         return None
     if chat:
         return {"content": entries}
@@ -89,27 +92,26 @@ def hub_logprobs(entries: Any, *, chat: bool) -> Fields | None:
         "tokens": [each.get("token") for each in entries],
         "token_logprobs": [each.get("logprob") for each in entries],
         "top_logprobs": [
-            {top["token"]: top["logprob"] for top in each.get("top_logprobs") or []} or None for each in entries
+            {str(top.get("token")): top.get("logprob") for top in as_objects(each.get("top_logprobs"))} or None
+            for each in entries
         ],
     }
 
 
 def ollama_logprobs(logprobs: Any) -> list[Fields] | None:
     """The hub's log probabilities of a choice, of a chat or a completion, in Ollama's words."""
-    if not isinstance(logprobs, dict):
-        return None
-    if logprobs.get("content"):
-        return [_entry(each) for each in logprobs["content"]]
-    tokens, values = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
-    tops = logprobs.get("top_logprobs") or [None] * len(tokens)
+    logprobs = as_object(logprobs)
+    if entries := as_objects(logprobs.get("content")):
+        return [_entry(each) for each in entries]
+    tokens, values, tops = (as_list(logprobs.get(name)) for name in ("tokens", "token_logprobs", "top_logprobs"))
     return [
         {"token": token, "logprob": value}
-        | ({"top_logprobs": [{"token": name, "logprob": each} for name, each in top.items()]} if top else {})
-        for token, value, top in zip(tokens, values, tops, strict=False)
+        | ({"top_logprobs": [{"token": name, "logprob": each} for name, each in as_object(top).items()]} if top else {})
+        for token, value, top in zip_longest(tokens, values[: len(tokens)], tops[: len(tokens)])
     ] or None
 
 
 def _entry(entry: Fields) -> Fields:
     kept = {name: entry[name] for name in ("token", "logprob", "bytes") if entry.get(name) is not None}
-    tops = entry.get("top_logprobs")
+    tops = as_objects(entry.get("top_logprobs"))
     return kept | ({"top_logprobs": [_entry(each) for each in tops]} if tops else {})

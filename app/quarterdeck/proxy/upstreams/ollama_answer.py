@@ -14,6 +14,7 @@ from quarterdeck.proxy.dialects.ollama_words import hub_logprobs
 from quarterdeck.proxy.upstreams.base import Reader
 from quarterdeck.proxy.upstreams.errors import error_within
 from quarterdeck.proxy.upstreams.lines import Lines
+from quarterdeck.proxy.values import as_count, as_object, as_objects
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.requests import Operation
 
@@ -117,13 +118,12 @@ class _Chunks:
             delta["content"] = message["content"]
         if message.get("thinking"):
             delta["reasoning_content"] = message["thinking"]
-        calls = message.get("tool_calls")
-        if isinstance(calls, list) and calls:
-            delta["tool_calls"] = [self._call(each) for each in calls if isinstance(each, dict)]
+        if calls := as_objects(message.get("tool_calls")):
+            delta["tool_calls"] = [self._call(each) for each in calls]
         return delta
 
     def _call(self, call: Fields) -> Fields:
-        function = call.get("function") or {}
+        function = as_object(call.get("function"))
         arguments = function.get("arguments")
         index, self._calls = self._calls, self._calls + 1
         return {
@@ -147,7 +147,7 @@ class _Chunks:
 
 def _figures(body: Fields) -> Fields:
     """Usage and timings (milliseconds), with what only Ollama's own clients need again."""
-    prompt, answer = _count(body, "prompt_eval_count"), _count(body, "eval_count")
+    prompt, answer = as_count(body.get("prompt_eval_count")), as_count(body.get("eval_count"))
     figures: Fields = {
         "usage": {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer},
         "timings": {
@@ -165,12 +165,7 @@ def _figures(body: Fields) -> Fields:
 
 
 def _times(body: Fields, **names: str) -> Fields:
-    return {ours: body[theirs] / _NS_PER_MS for ours, theirs in names.items() if isinstance(body.get(theirs), int)}
-
-
-def _count(body: Fields, name: str) -> int:
-    value = body.get(name)
-    return value if isinstance(value, int) else 0
+    return {ours: as_count(body[theirs]) / _NS_PER_MS for ours, theirs in names.items() if theirs in body}
 
 
 def _embeddings(asked: Asked, body: Fields) -> Fields:
@@ -178,12 +173,13 @@ def _embeddings(asked: Asked, body: Fields) -> Fields:
     if not isinstance(vectors, list):
         vectors = [body["embedding"]] if isinstance(body.get("embedding"), list) else []
     packed = asked.fields.get("encoding_format") == "base64"
-    tokens = _count(body, "prompt_eval_count")
+    tokens = as_count(body.get("prompt_eval_count"))
     return {
         "object": "list",
         "data": [
             {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else vector}
             for index, vector in enumerate(vectors)
+            if isinstance(vector, list)
         ],
         "model": asked.model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
@@ -191,5 +187,8 @@ def _embeddings(asked: Asked, body: Fields) -> Fields:
     }
 
 
-def _packed(vector: Any) -> str:
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+def _packed(vector: list[Any]) -> str | list[Any]:
+    try:
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    except (struct.error, OverflowError):
+        return vector

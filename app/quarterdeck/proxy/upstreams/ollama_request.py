@@ -11,6 +11,7 @@ from quarterdeck.proxy.upstreams.openai_fields import NO_EFFECT, changes_nothing
 from quarterdeck.schemas.requests import Operation
 
 _LEVELS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+_ONLY_HERE = ("max_completion_tokens", "functions", "reasoning_effort", "chat_template_kwargs", "repetition_penalty")
 _GENERATE_WORDS = ("context", "template")
 
 
@@ -45,9 +46,7 @@ def needed_for(asked: Asked) -> list[str]:
     else:
         if fields.get("tool_choice") == "none":
             needed.append("tool_choice")
-        needed += [name for name in ("max_completion_tokens", "functions") if fields.get(name) is not None]
-        if fields.get("reasoning_effort") is not None:
-            needed.append("reasoning_effort")
+        needed += [name for name in _ONLY_HERE if fields.get(name) is not None]
         if _messages_need_it(fields.get("messages")):
             needed.append("messages")
     return needed
@@ -193,6 +192,9 @@ class _Request:
 
     def _options(self) -> None:
         options: Fields = {name: self._rest.pop(name) for name in SAME_OPTIONS if name in self._rest}
+        penalty = self._rest.pop("repetition_penalty", None)  # vLLM's name, and the same scale
+        if penalty is not None:
+            options.setdefault("repeat_penalty", penalty)
         if stops := stop_words(self._rest.pop("stop", None)):
             options["stop"] = stops
         limits = [self._rest.pop(name, None) for name in ("max_completion_tokens", "max_tokens")]

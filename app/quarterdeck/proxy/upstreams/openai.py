@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from quarterdeck.proxy.dialects.base import HUB_EXTENSIONS, Asked, Fields
+from quarterdeck.proxy.dialects.ollama_words import ROOT_WORDS
 from quarterdeck.proxy.upstreams.base import Question, Reader, Upstream
 from quarterdeck.proxy.upstreams.openai_answer import OpenAIReader, whole
 from quarterdeck.proxy.upstreams.openai_fields import NO_EFFECT, changes_nothing
@@ -21,17 +22,22 @@ _PATHS = {
     Operation.TRANSCRIPTION: "/v1/audio/transcriptions",
     Operation.IMAGES: "/v1/images/generations",
 }
-_LLAMA_CPP = {
+_SAMPLING = {
     name: name
     for name in ("top_k", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "mirostat", "mirostat_tau",
                  "mirostat_eta")
-} | {"num_keep": "n_keep"}  # fmt: skip
+}  # fmt: skip
+_LLAMA_CPP = {**_SAMPLING, "num_keep": "n_keep"}
 _NAMES: Mapping[BackendKind, Mapping[str, str]] = {
     BackendKind.EMBEDDED: _LLAMA_CPP,
     BackendKind.LLAMA_SERVER: _LLAMA_CPP,
     BackendKind.VLLM: {"top_k": "top_k", "min_p": "min_p", "repeat_penalty": "repetition_penalty"},
+    # Nobody knows what they read. Most are llama.cpp within; clients of one that is not use the names it has.
+    BackendKind.LITELLM: _SAMPLING,
+    BackendKind.OPENAI_COMPATIBLE: _SAMPLING,
 }
-_TEMPLATE_SWITCH = (BackendKind.EMBEDDED, BackendKind.LLAMA_SERVER, BackendKind.VLLM)
+_LLAMA_CPP_KINDS = (BackendKind.EMBEDDED, BackendKind.LLAMA_SERVER)
+_TEMPLATE_SWITCH = (*_LLAMA_CPP_KINDS, BackendKind.VLLM)
 
 # All that Ollama's OpenAI interface reads; the rest it passes over without a word.
 _OLLAMA_READS = frozenset(
@@ -50,7 +56,9 @@ class OpenAIUpstream(Upstream):
         fields = asked.fields
         dropped: list[str] = []
         if not HUB_EXTENSIONS.isdisjoint(fields):
-            fields, dropped = _without_extensions(fields, kind)
+            fields, dropped = _without_extensions(asked, kind)
+        if kind in _LLAMA_CPP_KINDS and "repetition_penalty" in fields:
+            fields = {**fields, "repeat_penalty": fields["repetition_penalty"]}
         if kind is BackendKind.OLLAMA:
             dropped += [
                 name
@@ -71,8 +79,9 @@ class OpenAIUpstream(Upstream):
         return ()
 
 
-def _without_extensions(fields: Fields, kind: BackendKind) -> tuple[Fields, list[str]]:
+def _without_extensions(asked: Asked, kind: BackendKind) -> tuple[Fields, list[str]]:
     """The fields with the backend's own names for what it can, and the names of what it cannot."""
+    fields = asked.fields
     names = _NAMES.get(kind, {})
     kept: Fields = {}
     dropped: list[str] = []
@@ -85,12 +94,17 @@ def _without_extensions(fields: Fields, kind: BackendKind) -> tuple[Fields, list
             kept[names[name]] = value
         elif name == "ollama_options":
             # Below 1 it means “no limit”, which is what these backends do unasked.
-            dropped += [f"options.{option}" for option in value if option != "num_predict"]
+            dropped += [_own_name(option) for option in value if option != "num_predict"]
         elif name != "think":
             dropped.append(name)
-    if fields.get("think") is not None and not _think(kept, fields["think"], kind):
+    think = fields.get("think")
+    if think is not None and not (asked.operation is Operation.CHAT and _think(kept, think, kind)):
         dropped.append("think")
     return kept, dropped
+
+
+def _own_name(option: str) -> str:
+    return option if option in ROOT_WORDS else f"options.{option}"
 
 
 def _think(fields: Fields, think: bool | str, kind: BackendKind) -> bool:

@@ -9,6 +9,7 @@ from quarterdeck.proxy.dialects.base import Asked, Fields
 from quarterdeck.proxy.upstreams.base import Reader
 from quarterdeck.proxy.upstreams.errors import error_within, upstream_error
 from quarterdeck.proxy.upstreams.lines import Lines
+from quarterdeck.proxy.values import as_object, as_objects
 from quarterdeck.schemas.requests import Operation
 
 _FINISH = {"function_call": "tool_calls", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "": None}
@@ -93,11 +94,9 @@ class OpenAIReader(Reader):
 
     def _number(self, calls: Any) -> None:
         """Every delta of a call has the number of its call; a delta without one opens a call when it has a name."""
-        for call in calls if isinstance(calls, list) else ():
-            if not isinstance(call, dict):
-                continue
+        for call in as_objects(calls):
             if not isinstance(call.get("index"), int):
-                opens = bool((call.get("function") or {}).get("name"))
+                opens = bool(as_object(call.get("function")).get("name"))
                 call["index"] = max(self._calls + 1 if opens else self._calls, 0)
             self._calls = max(self._calls, call["index"])
 
@@ -111,12 +110,12 @@ def _choices(body: Fields) -> list[Fields]:
     choices = body.get("choices")
     if not isinstance(choices, list):
         body["choices"] = choices = []
-    return [each for each in choices if isinstance(each, dict)]
+    return as_objects(choices)
 
 
 def _finish(choice: Fields) -> None:
     reason = choice.get("finish_reason")
-    if reason in _FINISH:
+    if isinstance(reason, str) and reason in _FINISH:
         choice["finish_reason"] = _FINISH[reason]
 
 
