@@ -108,6 +108,10 @@ class RequestSettings(Group):
         True, label="Fetch pictures", group="Requests",
         text="Fetch pictures that a request names by their address, for backends that cannot.",
     )  # fmt: skip
+    image_hosts: list[str] = setting(
+        [], label="Hosts of pictures", group="Requests",
+        text="Host names on this machine or in its network from which pictures may be fetched.",
+    )  # fmt: skip
     speech_cache_mib: int = setting(
         64, label="Cache for speech", group="Requests", ge=0, le=65536,
         text="MiB of spoken answers that are kept to be given again; 0 keeps none.",
