@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     gpu.add_argument("--watch", action="store_true", help="go on until Ctrl+C")
     _add_backend_command(command)
     _add_looking_commands(command)
+    _add_access_commands(command)
     entry = command("desktop-entry", _desktop_entry, "Add Quarterdeck to the application menu, or remove it.")
     entry.add_argument("action", choices=["install", "remove"])
     entry.add_argument("--autostart", action="store_true", help="with install: also start at login")
@@ -101,6 +103,15 @@ def _add_looking_commands(command: Callable[[str, Handler, str], argparse.Argume
     estimate.add_argument("--kv-type", help="number format of the KV cache, such as f16 or q8_0")
     estimate.add_argument("--backend", help="engine that would run it")
     estimate.add_argument("--json", action="store_true", help="print one JSON document")
+    route = command("route", _remote("route"), "Say which model answers to a name, and why.")
+    route.add_argument("name", help="the name that a client would ask for")
+    route.add_argument(
+        "--down", action="append", default=[], metavar="NAME", help="as if this backend or model were down; repeatable"
+    )
+    route.add_argument(
+        "--need", action="append", default=[], metavar="WORD", help="as if vision, tools and so on were needed; repeatable"
+    )
+    route.add_argument("--json", action="store_true", help="print one JSON document")
     importing = command("import", _remote("import"), "Take over models from a file of another program.")
     importing.add_argument(
         "file",
@@ -112,6 +123,24 @@ def _add_looking_commands(command: Callable[[str, Handler, str], argparse.Argume
     importing.add_argument("--follow", action="store_true", help="read the file again whenever it changes")
     importing.add_argument("--unfollow", action="store_true", help="read the file no longer; its models stay")
     importing.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _add_access_commands(command: Callable[[str, Handler, str], argparse.ArgumentParser]) -> None:
+    keys = command("keys", _remote("keys"), "List, add or revoke API keys of clients.")
+    keys.add_argument("action", nargs="?", default="list", choices=["list", "add", "revoke"])
+    keys.add_argument("name", nargs="?", help="name of the key")
+    keys.add_argument("--model", action="append", default=[], help="with add: a model it is for (default all)")
+    keys.add_argument("--admin", action="store_true", help="with add: it opens the control API too")
+    keys.add_argument("--expires", type=datetime.fromisoformat, help="with add: its end, such as 2027-12-31")
+    keys.add_argument("--requests", type=int, help="with add: requests a minute")
+    keys.add_argument("--tokens", type=int, help="with add: tokens a minute")
+    keys.add_argument("--concurrency", type=int, help="with add: requests at the same time")
+    profiles = ["default", "fail-fast", "patient"]
+    keys.add_argument("--profile", default="default", choices=profiles, help="with add: its time limits")
+    keys.add_argument("--json", action="store_true", help="print one JSON document")
+    snippet = command("snippet", _remote("snippet"), "Print the configuration for a web server in front.")
+    snippet.add_argument("server", choices=["nginx", "apache", "caddy"])
+    snippet.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _add_model_commands(

@@ -8,7 +8,7 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable
 
-from quarterdeck.client import logs, looking, text
+from quarterdeck.client import access, logs, looking, routing, text
 from quarterdeck.client.api import ApiClient
 from quarterdeck.client.connection import Connection, OwnCore, connect
 from quarterdeck.client.output import absolute, note, out, plain
@@ -189,4 +189,7 @@ _COMMANDS: dict[str, Command] = {
     "backends": _backends,
     "estimate": looking.estimate,
     "import": looking.import_models,
+    "route": routing.route,
+    "keys": access.keys,
+    "snippet": access.snippet,
 }
