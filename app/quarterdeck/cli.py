@@ -109,7 +109,7 @@ def _add_looking_commands(command: Callable[[str, Handler, str], argparse.Argume
         "--down", action="append", default=[], metavar="NAME", help="as if this backend or model were down; repeatable"
     )
     route.add_argument(
-        "--need", action="append", default=[], metavar="WORD", help="as if vision, tools and so on were needed; repeatable"
+        "--need", action="append", default=[], metavar="WORD", help="as if vision or tools were needed; repeatable"
     )
     route.add_argument("--json", action="store_true", help="print one JSON document")
     importing = command("import", _remote("import"), "Take over models from a file of another program.")
