@@ -119,11 +119,8 @@ def _message(conversation: Conversation, item: Fields, where: str) -> None:
 
 
 def _reasoning(conversation: Conversation, item: Fields, where: str, asked: Asked) -> None:
-    thoughts = [
-        text_of(part, "text", f"{where}.{name}")
-        for name in ("content", "summary")
-        for part in objects(item.get(name), f"{where}.{name}")
-    ]
+    name = "content" if item.get("content") else "summary"
+    thoughts = [text_of(part, "text", f"{where}.{name}") for part in objects(item.get(name), f"{where}.{name}")]
     if not thoughts:
         drop(asked, "input.reasoning.encrypted_content")
         return
