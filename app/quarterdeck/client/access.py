@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
+
 from quarterdeck.client import text
 from quarterdeck.client.api import ApiClient
 from quarterdeck.client.connection import Connection
@@ -39,8 +41,17 @@ async def snippet(connection: Connection, arguments: argparse.Namespace) -> int:
 
 async def _add(client: ApiClient, arguments: argparse.Namespace) -> int:
     first = not any(key.revoked_at is None for key in await client.keys())
-    made = await client.add_key(
-        KeyCreate(
+    made = await client.add_key(_wanted(arguments))
+    out(plain(made) if arguments.json else made.key)
+    note("This is the only time that the key is shown.")
+    if first:
+        note("It is the first one: from now on every client needs a key.")
+    return 0
+
+
+def _wanted(arguments: argparse.Namespace) -> KeyCreate:
+    try:
+        return KeyCreate(
             name=arguments.name,
             models=arguments.model,
             admin=arguments.admin,
@@ -50,12 +61,9 @@ async def _add(client: ApiClient, arguments: argparse.Namespace) -> int:
             concurrency=arguments.concurrency,
             profile=arguments.profile,
         )
-    )
-    out(plain(made) if arguments.json else made.key)
-    note("This is the only time that the key is shown.")
-    if first:
-        note("It is the first one: from now on every client needs a key.")
-    return 0
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise AppError("bad_key", f"{first['loc'][0]}: {first['msg']}.", "See `quarterdeck keys --help`.") from None
 
 
 def _table(known: Sequence[KeyView]) -> str:
