@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from quarterdeck.errors import AppError
+from quarterdeck.proxy.dialects.ollama_answer import error_body
 from quarterdeck.proxy.disconnect import until_disconnect
 from quarterdeck.tasks import spawn
 
@@ -23,13 +24,8 @@ Changed = Callable[[], Awaitable[object]]
 """Looks which models there are now."""
 
 
-def ollama_error(error: AppError) -> dict[str, object]:
-    """The body of an error as Ollama's clients read it; what we have to add rides along."""
-    return {"error": f"{error.sentence} {error.hint}".strip(), "code": error.code, **error.details}
-
-
 def error_response(error: AppError) -> JSONResponse:
-    return JSONResponse(ollama_error(error), status_code=error.status)
+    return JSONResponse(error_body(error), status_code=error.status)
 
 
 class Relay:
@@ -57,6 +53,7 @@ class Relay:
         self._headers = headers
         self._changed = changed
         self._began = False
+        self._line_ended = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._answer(scope, receive, send)
@@ -75,8 +72,8 @@ class Relay:
             if not self._began:
                 await error_response(error)(scope, receive, send)
             else:
-                line = json.dumps(ollama_error(error)).encode() + b"\n"
-                await send({"type": "http.response.body", "body": line})
+                line = json.dumps(error_body(error)).encode() + b"\n"
+                await send({"type": "http.response.body", "body": line if self._line_ended else b"\n" + line})
 
     async def _pass(self, send: Send) -> None:
         async with self._http.request(
@@ -86,6 +83,7 @@ class Relay:
             self._began = True
             await send({"type": "http.response.start", "status": answer.status, "headers": kept})
             async for part in answer.content.iter_any():
+                self._line_ended = part.endswith(b"\n")
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             if answer.status < 300 and self._changed is not None:
                 await _look(self._changed)

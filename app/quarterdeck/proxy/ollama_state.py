@@ -58,7 +58,9 @@ def shown(view: ModelView) -> Fields:
     facts = {
         "general.architecture": architecture,
         "general.basename": view.name,
-        "general.parameter_count": view.parameter_count,
+        # `ollama show` breaks without these numbers, known or not.
+        "general.parameter_count": view.parameter_count or 0,
+        f"{architecture}.embedding_length": 0,
         f"{architecture}.context_length": view.context_length,
     }
     window = context(parse_load_config(view.load_config))
@@ -69,6 +71,7 @@ def shown(view: ModelView) -> Fields:
         "template": "",
         "details": details(view),
         "model_info": {key: value for key, value in facts.items() if value is not None},
+        "tensors": [],
         "capabilities": capabilities(view),
         "modified_at": stamp(view.created_at),
     }
