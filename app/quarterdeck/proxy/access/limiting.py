@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from limits import RateLimitItem
     from limits.strategies import RateLimiter
 
-_BUSY_SECONDS = 1
-
 
 class Limited(Protocol):
     """What has limits; None means none."""
@@ -92,7 +90,7 @@ class Limiter:
         """
         running = self._running.get(who.name, 0)
         if who.concurrency is not None and running >= who.concurrency:
-            raise _refusal(who, f"{who.concurrency} at the same time", "concurrency", _BUSY_SECONDS)
+            raise _refusal(who, f"{who.concurrency} at the same time", "concurrency", 0)
         if who.requests_per_minute is not None:
             item = self._per_minute(who.requests_per_minute)
             if not self._requests.hit(item, "requests", str(who.name)):
@@ -132,7 +130,8 @@ class Limiter:
 
 
 def _refusal(who: Named, limit: str, name: str, wait: float) -> AppError:
-    seconds = max(1, math.ceil(wait))
+    # One that comes back to the second is still within the minute.
+    seconds = max(1, math.floor(wait) + 1)
     return AppError(
         "rate_limited",
         f"The API key “{who.name}” may send {limit}.",
