@@ -28,6 +28,7 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/requests")
     async def requests(
+        *,
         limit: Limit = KEPT_REQUESTS,
         model: Model = None,
         status: Status = None,
