@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,9 +12,11 @@ from fastapi import FastAPI
 from request_records import answered, begin
 
 from quarterdeck.control import errors, requests
+from quarterdeck.control.relay import Relay
 from quarterdeck.control.services import Services
 from quarterdeck.proxy.records.log import Keeping, RequestLog
 from quarterdeck.schemas.requests import Operation, RequestDetail
+from quarterdeck.storage.events import EventLog
 
 
 class Api:
@@ -84,3 +87,17 @@ async def test_one_request_with_its_texts(api: Api) -> None:
 async def test_a_request_that_is_not_known(api: Api) -> None:
     answer = await api.http.get("/api/requests/nothing")
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_request")
+
+
+async def test_many_requests_are_few_events() -> None:
+    told: list[tuple[str, str, Any]] = []
+    events = SimpleNamespace(publish=lambda *event: told.append(event), watch_changed=None)
+    async with AsyncExitStack() as stack:
+        relay = Relay(cast(EventLog, events), stack)
+        log = RequestLog(relay.request, on_passed_over=relay.requests_passed_over)
+        ids = [answered(log).id for _ in range(300)]
+        log.close()
+    assert [type for _topic, type, _data in told] == ["finished", "passed_over", *["finished"] * 10]
+    assert {topic for topic, _type, _data in told} == {"request"}
+    assert told[1][2] == {"count": 289}
+    assert [view.id for _topic, type, view in told if type == "finished"] == [ids[0], *ids[-10:]]
