@@ -21,14 +21,11 @@ from quarterdeck.control.listeners import Listener, bind
 from quarterdeck.control.preferences import Preferences
 from quarterdeck.control.relay import Relay
 from quarterdeck.control.services import Services
+from quarterdeck.core_clients import ClientSide
 from quarterdeck.errors import AppError
 from quarterdeck.hardware.fingerprint import fingerprint
 from quarterdeck.hardware.memory import MemoryWatch
 from quarterdeck.hardware.sampler import Sampler
-from quarterdeck.proxy.access.access import Access
-from quarterdeck.proxy.access.keys import KeyStore
-from quarterdeck.proxy.openai import OpenAIProxy
-from quarterdeck.proxy.requests import RequestLog
 from quarterdeck.registry.models import Registry
 from quarterdeck.scheduling.attribution import Attribution
 from quarterdeck.scheduling.catalog import Catalog
@@ -108,8 +105,6 @@ class Core:
         self._database, self._daemons = database, Daemons(database)
         self._journal = Journal(database)
         await self._open_servers(database)
-        self._keys = KeyStore(database)
-        await self._keys.open()
         self._backends = self._make_backends()
         self._registry = self._make_registry(database)
         await self._start_sampler(settings)
@@ -247,16 +242,22 @@ class Core:
         await scheduler.open()
         await self._servers.open()
         self._stack.push_async_callback(self._servers.close)
-        requests = RequestLog(self._relay.request)
-        self._proxy = OpenAIProxy(scheduler, requests, keep_alive=lambda: self.preferences.current.keep_alive_delay)
-        await self._proxy.open()
-        self._stack.push_async_callback(self._proxy.close)
-        self._requests = requests
+        self._clients = ClientSide(
+            self._database,
+            scheduler,
+            settings=self._settings,
+            token=self.token,
+            sampler=self._sampler,
+            issues=self._issues,
+            logs=self.folders.logs,
+            on_request=self._relay.request,
+            look_around=self._discovery.scan,
+        )
+        await self._clients.open(self._stack)
 
     async def _listen(self, *, public: bool, strict_port: bool) -> None:
         private = bind("127.0.0.1", 0)
         self.control_url = f"http://127.0.0.1:{private.getsockname()[1]}"
-        self._access = Access(self._keys, self._settings, token=self.token)
         services = Services(
             scheduler=self._scheduler,
             servers=self._servers,
@@ -266,15 +267,19 @@ class Core:
             follower=self._follower,
             events=self._events,
             sampler=self._sampler,
-            requests=self._requests,
-            keys=self._keys,
+            requests=self._clients.requests,
+            keys=self._clients.keys,
+            routing=self._clients.router,
+            rules=self._clients.rules,
             preferences=self.preferences,
             logs=self.logs,
             issues=self._issues,
             public_url=lambda: self.public_url,
             control_url=self.control_url,
         )
-        self._app = build_app(services, access=self._access, proxy_routes=self._proxy.routes())
+        self._app = build_app(
+            services, access=self._clients.access, proxy=self._clients.proxy, client_routes=self._clients.routes()
+        )
         self._address = PublicAddress(self._app)
         listener = Listener(self._app, private)
         self._stack.push_async_callback(listener.stop)
@@ -295,7 +300,7 @@ class Core:
         self._tell_where()
 
     async def _open_public(self, settings: Settings) -> None:
-        await self._address.open(settings, keyed=self._keys.exist)
+        await self._address.open(settings, keyed=self._clients.keys.exist)
         self.public_url = self._address.url
         self._issues.clear("port_in_use", "cannot_bind", "not_loopback", "bad_tls")
 

@@ -124,11 +124,11 @@ def test_a_stream_without_a_token_has_no_first_one(core: ScriptedCore, engine: F
 def test_refused_and_failed_requests_are_remembered(core: ScriptedCore, engine: FakeEngine, model: str) -> None:
     core.load(model)
     engine.mode = "400"
-    core.http.post(CHAT, json={"model": model})
+    core.http.post(CHAT, json={"model": model, "messages": [{"role": "user", "content": "hello"}]})
     assert last_request(core, model)["status"] == 400
     other = core.add()
     core.set_status(other, "incompatible")
-    core.http.post(CHAT, json={"model": other})
+    core.http.post(CHAT, json={"model": other, "messages": [{"role": "user", "content": "hello"}]})
     request = last_request(core, other)
     assert (request["status"], request["first_token_ms"]) == (409, None)
     assert "incompatible" in request["error"]

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
 import pytest
 from fake_backend import Act
 from fake_engine import EVENTS, PLAIN, REFUSAL, FakeEngine
 from scripted_core import ScriptedCore, wait_for
-
-from quarterdeck.proxy import openai
 
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "Say hello."}]
@@ -29,7 +26,7 @@ def events(text: str) -> list[Any]:
 
 @pytest.mark.parametrize("path", list(PLAIN))
 def test_a_plain_answer_is_passed_on_byte_for_byte(core: ScriptedCore, model: str, path: str) -> None:
-    answer = core.http.post(path, json={"model": model, "prompt": "One, two,", "input": "hello"})
+    answer = core.http.post(path, json=chat(model, prompt="One, two,", input="hello"))
     assert answer.status_code == 200
     assert answer.content == PLAIN[path]
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
@@ -188,7 +185,7 @@ def test_the_force_header_loads_an_incompatible_model(core: ScriptedCore, model:
 
 @pytest.mark.parametrize("path", list(PLAIN))
 def test_an_unknown_model_is_not_found(core: ScriptedCore, path: str) -> None:
-    answer = core.http.post(path, json={"model": "nobody"})
+    answer = core.http.post(path, json=chat("nobody", prompt="One,", input="hello"))
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
     assert "nobody" in error["message"]
@@ -216,9 +213,10 @@ def test_a_bad_body_is_refused(core: ScriptedCore, body: bytes, code: str) -> No
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
-def test_a_body_that_is_too_large_is_refused(core: ScriptedCore, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai, "BODY_LIMIT", 1024 * 1024)
+def test_a_body_that_is_too_large_is_refused(core: ScriptedCore, model: str) -> None:
+    core.http.patch("/api/settings", json={"body_limit": 1}).raise_for_status()
     answer = core.http.post(CHAT, json=chat(model, picture="x" * 1024 * 1024))
+    core.http.patch("/api/settings", json={"body_limit": 64}).raise_for_status()
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
 
 
@@ -234,7 +232,7 @@ def test_an_engine_that_refuses_connections_is_a_bad_gateway(core: ScriptedCore,
     core.load(model)
     core.backend.instances[model].base_url = "http://127.0.0.1:9"
     answer = core.http.post(CHAT, json=chat(model))
-    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_lost")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "backend_unreachable")
 
 
 @pytest.mark.parametrize("mode", ["dies", "dies_in_event", "fades"])
@@ -255,8 +253,8 @@ def test_a_plain_answer_that_breaks_off_is_not_passed_for_whole(
 ) -> None:
     core.load(model)
     engine.mode = "dies"
-    with pytest.raises(httpx.RemoteProtocolError):
-        core.http.post(CHAT, json=chat(model))
+    answer = core.http.post(CHAT, json=chat(model))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "engine_lost")
     request = wait_for(lambda: [each for each in core.http.get("/api/requests").json() if each["model"] == model])[0]
     assert request["status"] == 502
     assert "stopped answering" in request["error"]

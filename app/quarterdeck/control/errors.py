@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from quarterdeck.errors import AppError
-from quarterdeck.proxy.errors import error_response, retry_after
+from quarterdeck.proxy.dialects.openai import openai_error, retry_after
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _HINTS = {404: "See /openapi.json for what there is.", 405: "Use another HTTP me
 def render(path: str, error: AppError) -> Response:
     """`/v1` answers as OpenAI does, everything else with `detail`, `code` and `hint`."""
     if path.startswith("/v1"):
-        return error_response(error)
+        return JSONResponse(openai_error(error), status_code=error.status, headers=retry_after(error))
     return JSONResponse(error.as_dict(), status_code=error.status, headers=retry_after(error))
 
 

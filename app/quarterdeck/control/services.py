@@ -10,7 +10,9 @@ from quarterdeck.backends.logs import LogBook
 from quarterdeck.control.preferences import Preferences
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.proxy.access.keys import KeyStore
-from quarterdeck.proxy.requests import RequestLog
+from quarterdeck.proxy.records.log import RequestLog
+from quarterdeck.proxy.routing.router import Router
+from quarterdeck.proxy.routing.rules import RuleBook
 from quarterdeck.scheduling.discovery import Discovery
 from quarterdeck.scheduling.estimates import Estimator
 from quarterdeck.scheduling.follower import Follower
@@ -35,6 +37,8 @@ class Services:
     sampler: Sampler
     requests: RequestLog
     keys: KeyStore
+    routing: Router
+    rules: RuleBook
     preferences: Preferences
     logs: Mapping[str, LogBook]
     issues: Issues

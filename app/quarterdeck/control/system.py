@@ -1,4 +1,4 @@
-"""`/api/status`, settings, hardware, requests and the event stream."""
+"""`/api/status`, settings, hardware and the event stream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from quarterdeck.errors import AppError
 from quarterdeck.proxy.disconnect import until_disconnect
 from quarterdeck.schemas.events import DEFAULT_TOPICS, Event, Topic
 from quarterdeck.schemas.hardware import HardwareSample
-from quarterdeck.schemas.requests import RequestView
 from quarterdeck.schemas.system import SettingView, SystemStatus
 
 MIB = 1024 * 1024
@@ -51,10 +50,6 @@ def router(services: Services) -> APIRouter:
     @routes.get("/hardware")
     async def hardware() -> list[HardwareSample]:
         return services.sampler.history() or [await asyncio.to_thread(services.sampler.sample_now, SAMPLE_PATIENCE)]
-
-    @routes.get("/requests")
-    async def requests() -> list[RequestView]:
-        return services.requests.recent()
 
     @routes.get("/events", response_model=None)
     async def events(request: Request, topics: str | None = None) -> EventStream:

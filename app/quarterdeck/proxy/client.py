@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from starlette.types import Receive, Scope, Send
 
 from quarterdeck.errors import AppError
+from quarterdeck.proxy.access.access import principal_of
 from quarterdeck.tasks import spawn
 
 Header = tuple[bytes, bytes]
@@ -26,8 +27,11 @@ class Client:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.path: str = scope["path"]
         self.method: str = scope["method"]
-        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.headers: dict[str, str] = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         self.address: str | None = scope["client"][0] if scope.get("client") else None
+        self.principal = principal_of(scope)
         self.started = False
         self.begun = False
         self.unfinished_line = False

@@ -22,7 +22,7 @@ from quarterdeck.proxy.dialects.openai import retry_after
 from quarterdeck.proxy.mitigations import Mitigated, mitigate
 from quarterdeck.proxy.mitigations.speech_cache import SpeechCache, Spoken
 from quarterdeck.proxy.ollama_loading import load_or_unload, only_loads
-from quarterdeck.proxy.outlet import Outlet
+from quarterdeck.proxy.outlet import Outlet, json_headers
 from quarterdeck.proxy.passing import Passage, own_words
 from quarterdeck.proxy.probes import is_probe, probe_answer
 from quarterdeck.proxy.questions import Received, put
@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What all exchanges share. `loopback` says whether only this machine can reach the public address."""
+    """What all exchanges share."""
 
     scheduler: Scheduler
     router: Router
@@ -63,7 +63,6 @@ class Means:
     sender: Sender
     speech: SpeechCache
     settings: Callable[[], Settings]
-    loopback: Callable[[], bool]
 
 
 class Exchange:
@@ -99,7 +98,7 @@ class Exchange:
 
     async def _read(self) -> Received:
         client, record = self._client, self._record
-        principal = self._means.access.check(client.headers, loopback_bind=self._means.loopback())
+        principal = client.principal
         record.key = principal.name
         body = await client.body(self._settings.body_limit * MIB)
         record.original(body)
@@ -237,7 +236,7 @@ class Exchange:
         body = own_words(self._dialect, error) or json.dumps(self._dialect.error(error)).encode()
         self._record.answer(body)
         more = [(name.lower().encode(), value.encode()) for name, value in retry_after(error).items()]
-        await self._client.start(error.status, [(b"content-type", b"application/json"), *more, *self._headers()])
+        await self._client.start(error.status, [*json_headers(body), *more, *self._headers()])
         await self._client.end(body)
 
     def _headers(self) -> list[Header]:

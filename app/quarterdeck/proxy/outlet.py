@@ -12,7 +12,10 @@ from quarterdeck.proxy.records.record import RequestRecord
 from quarterdeck.proxy.remaking import chunks_of
 
 NO_BUFFER = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
-_JSON = (b"content-type", b"application/json")
+
+
+def json_headers(body: bytes) -> list[Header]:
+    return [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
 
 
 @dataclass(slots=True)
@@ -32,8 +35,9 @@ class Outlet:
 
     async def own(self, answer: Fields) -> None:
         """An answer that is in the client's words already, and never a stream."""
-        await self.start(200, [_JSON])
-        await self.end(json.dumps(answer).encode())
+        body = json.dumps(answer).encode()
+        await self.start(200, json_headers(body))
+        await self.end(body)
 
     async def whole(self, answer: Fields) -> None:
         self.record.saw_chunk(answer)

@@ -161,10 +161,8 @@ async def _read(answer: aiohttp.ClientResponse, limit: int, patience: Patience |
 
 
 def own_words(dialect: Dialect, error: AppError) -> bytes | None:
-    """What the backend itself said of an error of the client, where the client reads its language."""
-    if not isinstance(error, Refused) or dialect.name != _OPENAI or not 400 <= error.status < 500:
-        return None
-    if error.details.get("upstream_status") != error.status:
+    """What the backend itself said, where its client reads its language and nothing about it was changed."""
+    if not isinstance(error, Refused) or dialect.name != _OPENAI or error.details["upstream_status"] != error.status:
         return None
     try:
         said = json.loads(error.body)

@@ -62,7 +62,9 @@ def put(received: Received, dialect: Dialect, view: ModelView, instance: Instanc
         return Sent(upstream, received.path, form, received.content_type, [], straight=True)
     if alike and not mitigated.changed and _offers(upstream, received.path):
         body = received.body if served == asked.model else _dump({**received.fields, "model": served})
-        return Sent(upstream, received.path, body, JSON, [], straight=True)
+        # Some clients call JSON something else, which strict engines refuse.
+        content_type = received.content_type if received.content_type.startswith(JSON) else JSON
+        return Sent(upstream, received.path, body, content_type, [], straight=True)
     question = upstream.ask(asked, BackendKind(view.backend), served)
     if mitigated.whole:
         question.fields = {name: value for name, value in question.fields.items() if name != "stream_options"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quarterdeck.proxy.client import Client
 from quarterdeck.proxy.dialects.anthropic import AnthropicDialect
@@ -34,7 +36,16 @@ class Proxy:
 
     @staticmethod
     def handles(scope: Scope) -> bool:
-        return scope["path"] in DIALECTS and scope["method"] == "POST"
+        return scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in DIALECTS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await Exchange(self._means, DIALECTS[scope["path"]], Client(scope, receive, send)).run()
+
+    def routes(self) -> list[Route]:
+        """The same paths for a framework, so that it knows and describes them."""
+
+        async def ask(_request: Request) -> ASGIApp:
+            """Answered by the model that is named, which is loaded if needed."""
+            return self
+
+        return [Route(path, ask, methods=["POST"]) for path in DIALECTS]
