@@ -20,7 +20,7 @@ _TITLES = {
     BackendKind.OLLAMA: "Ollama",
     BackendKind.LITELLM: "LiteLLM",
 }
-_KEY = re.compile(r"\b(sk|hf|gsk|xai|key|Bearer)([-_ ])[\w\-.*]{6,}", re.IGNORECASE)
+_KEY = re.compile(r"\b((?:sk|pk|hf|gsk|xai)[-_]|Bearer\s+)[\w\-.*]{6,}", re.IGNORECASE)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f]+")
@@ -126,7 +126,7 @@ def _clean(text: str) -> str:
 
 def _masked(text: str) -> str:
     """Without anything that looks like a key: some servers repeat the one they refuse."""
-    return _KEY.sub(r"\1\2…", text)
+    return _KEY.sub(r"\1…", text)
 
 
 def _kept(answer: object) -> dict[str, object]:
