@@ -25,9 +25,13 @@ MOST_COMPARED = 2000
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The models that a rule leads to, in its order. With `weights` they share the requests for `shared`."""
+    """The models that a rule leads to, in its order; `any_order` where one is as good as another.
+
+    With `weights` they share the requests for `shared`.
+    """
 
     names: tuple[str, ...]
+    any_order: bool = False
     weights: Mapping[str, float] = field(default_factory=dict)
     shared: str = ""
 
@@ -127,9 +131,8 @@ class Planner:
             return Look(CAPABILITY, f"None of the models that “{rule.name}” stands for exists.")
         names = self._with_word(fold(asked))
         if names:
-            return Look(
-                CAPABILITY, f"These models have the role or capability “{asked}”: {_listed(names)}.", Lead(names)
-            )
+            sentence = f"These models have the role or capability “{asked}”: {_listed(names)}."
+            return Look(CAPABILITY, sentence, Lead(names, any_order=True))
         return Look(CAPABILITY, f"No rule, role or capability is called “{asked}”.")
 
     def _look_at_patterns(self, asked: str) -> Look:
@@ -169,7 +172,7 @@ class Planner:
             if view is not None:
                 weights[view.name] = weights.get(view.name, 0.0) + each.weight
         heaviest_first = sorted(weights, key=lambda name: -weights[name])
-        return Lead(tuple(heaviest_first), weights, fold(rule.name)) if weights else None
+        return Lead(tuple(heaviest_first), weights=weights, shared=fold(rule.name)) if weights else None
 
     def _known(self, listed: list[str]) -> tuple[str, ...]:
         views = (self._resolve(name)[0] for name in listed)

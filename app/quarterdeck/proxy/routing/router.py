@@ -144,4 +144,6 @@ class Router:
         if len(up) > 1 and lead.weights:
             chosen = draw(lead.shared, {view.name: lead.weights[view.name] for view in up})
             up.sort(key=lambda view: view.name != chosen)
+        elif lead.any_order:
+            up.sort(key=lambda view: not view.loaded)
         return (*up, *rest)
