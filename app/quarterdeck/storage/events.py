@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 QUEUE_LIMIT = 4000
 STORED_KEPT = 5000
-_BULK_KEPT = 300
-_BULK = frozenset({Topic.GPU, Topic.LOG})
+# Samples, log lines and requests come by the hundred; in one ring they would push out everything else.
+_SEPARATE = ((frozenset({Topic.GPU, Topic.LOG}), 300), (frozenset({Topic.REQUEST}), 500))
 _STORED = frozenset({Topic.ATTEMPT, Topic.BACKEND, Topic.ISSUE, Topic.SETTING})
 
 _log = logging.getLogger(__name__)
@@ -43,9 +43,8 @@ class EventLog:
         self._database = database
         self._queue_limit = queue_limit
         self._last = time.time_ns() // 1_000_000
-        # Samples and log lines come by the hundred; in one ring they would push out everything else.
-        self._state = _Ring(keep, self._last)
-        self._bulk = _Ring(min(keep, _BULK_KEPT), self._last)
+        self._keep = keep
+        self._rings = self._new_rings()
         self._subscribers: set[_Subscriber] = set()
         self._watched: frozenset[Topic] = frozenset()
         self._unwritten: deque[Event] = deque(maxlen=STORED_KEPT)
@@ -57,14 +56,13 @@ class EventLog:
         newest = await self._database.run(_newest_id)
         if newest > self._last:
             self._last = newest
-            self._state = _Ring(self._state.size, newest)
-            self._bulk = _Ring(self._bulk.size, newest)
+            self._rings = self._new_rings()
 
     def publish(self, topic: Topic, type: str, data: BaseModel | dict[str, Any]) -> Event:
         """Send an event to its subscribers; it is stored in the background if it is one of those worth keeping."""
         payload = data.model_dump(mode="json") if isinstance(data, BaseModel) else data
         event = Event(id=self._next_id(), topic=topic, type=type, at=datetime.now(UTC), data=payload)
-        (self._bulk if topic in _BULK else self._state).append(event)
+        next(ring for ring in self._rings if topic in ring.topics).append(event)
         for subscriber in self._subscribers:
             if topic is Topic.STREAM or topic in subscriber.topics:
                 subscriber.put(event)
@@ -113,6 +111,11 @@ class EventLog:
         if self._writer is not None:
             await asyncio.shield(self._writer)
 
+    def _new_rings(self) -> list[_Ring]:
+        separate = [_Ring(topics, min(self._keep, size), self._last) for topics, size in _SEPARATE]
+        others = frozenset(Topic).difference(*(ring.topics for ring in separate))
+        return [_Ring(others, self._keep, self._last), *separate]
+
     def _next_id(self) -> int:
         self._last += 1
         return self._last
@@ -120,7 +123,7 @@ class EventLog:
     def _missed(self, topics: frozenset[Topic], last_id: int | None) -> list[Event]:
         if last_id is None:
             return []
-        rings = [ring for ring, wanted in ((self._state, topics - _BULK), (self._bulk, topics & _BULK)) if wanted]
+        rings = [ring for ring in self._rings if ring.topics & topics]
         if last_id > self._last or any(last_id < ring.forgotten for ring in rings):
             return [self._reset()]
         known = heapq.merge(*(ring.events for ring in rings), key=lambda event: event.id)
@@ -166,9 +169,10 @@ class EventLog:
 
 
 class _Ring:
-    """The newest events; `forgotten` is the id up to which events are no longer known."""
+    """The newest events of `topics`; `forgotten` is the id up to which events are no longer known."""
 
-    def __init__(self, size: int, forgotten: int) -> None:
+    def __init__(self, topics: frozenset[Topic], size: int, forgotten: int) -> None:
+        self.topics = topics
         self.size = size
         self.forgotten = forgotten
         self.events: deque[Event] = deque()

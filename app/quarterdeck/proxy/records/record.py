@@ -31,7 +31,7 @@ class RequestRecord:
 
     __slots__ = (
         "_began", "_log", "_seen", "_stream", "applied", "asked", "at", "backend", "client", "code",
-        "completion_tokens", "dialect", "dropped", "error", "finished", "first_token_ms", "id", "key", "model",
+        "completion_tokens", "dialect", "dropped", "error", "first_token_ms", "id", "key", "model",
         "operation", "path", "prompt_tokens", "route", "status", "texts", "tokens_per_second", "total_ms", "tried",
         "waited_ms", "warnings",
     )  # fmt: skip
@@ -62,7 +62,6 @@ class RequestRecord:
         self.applied: list[str] = []
         self.warnings: list[str] = []
         self.tried: list[str] = []
-        self.finished = False
         self.total_ms = 0.0
         self.waited_ms: float | None = None
         self.first_token_ms: float | None = None
@@ -157,7 +156,6 @@ class RequestRecord:
             self.status, self.code = 500, "internal_error"
         self._read(self._seen, now)
         self._seen = None
-        self.finished = True
         self._log.add(self)
 
     def _read(self, seen: Seen, now: float) -> None:
