@@ -9,17 +9,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from quarterdeck import __version__
-from quarterdeck.proxy.ollama_routes import VERSION_PATH
-
-OPEN_PATHS = frozenset({"/", "/health", "/v1/health", "/version", VERSION_PATH})
-"""The paths that need no key."""
 
 OLLAMA_LINE = "Ollama is running"
 _OWN_LINE = "Quarterdeck is running\n"
 
 
 def health_routes(started_at: float) -> list[Route]:
-    """The routes of OPEN_PATHS but Ollama's version; `started_at` is a moment of time.monotonic."""
+    """For `/`, `/health`, `/v1/health` and `/version`; `started_at` is a moment of time.monotonic."""
 
     async def health(_request: Request) -> Response:
         """Whether Quarterdeck is alive, and since when."""

@@ -30,17 +30,13 @@ BLOBS = "/api/blobs/"
 ASKED = ("/api/chat", "/api/generate", "/api/embed", "/api/embeddings")
 MANAGED = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
 OLLAMA_PATHS = frozenset({*ASKED, *MANAGED, "/api/tags", "/api/ps", "/api/show", VERSION_PATH})
-"""The paths below /api that are Ollama's and not ours; `is_ollama_path` knows those of blobs too."""
+"""The paths below /api that are Ollama's and not ours; all paths that begin with BLOBS are too."""
 
 _SHOW_SECONDS = 3.0
 _CHANGING = frozenset({"/api/pull", "/api/create", "/api/copy", "/api/delete"})
 # Where a call names models: those that must be there, and those that are made.
 _NAMES = {"/api/copy": ("source",), "/api/create": ("from",), "/api/pull": ()}
 _MODEL = ("model", "name")
-
-
-def is_ollama_path(path: str) -> bool:
-    return path in OLLAMA_PATHS or path.startswith(BLOBS)
 
 
 class OllamaRoutes:
