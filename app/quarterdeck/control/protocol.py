@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
+# What Java's client asks in every first request to an http address.
+_UPGRADE_TO_HTTP2 = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n)", re.IGNORECASE)
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -16,6 +19,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """Ends a connection whose request line and headers are too large, or do not come within HEAD_SECONDS."""
 
     _in_head = True
+    _in_body = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
 
@@ -28,6 +32,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if b"h2c" in data and not self._in_body:
+            # An offer that may be left alone; but the parser would take the body for another protocol and lose it.
+            head, end, body = data.partition(b"\r\n\r\n")
+            data = _UPGRADE_TO_HTTP2.sub(b"", head + end[:2]) + end[2:] + body
         super().data_received(data)
         if not self._in_head:
             self._stop_timer()
@@ -50,8 +58,18 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._in_body = True
         self._head_bytes = 0
+        if not self.url.startswith((b"/", b"*")):
+            raise ValueError("the request is meant for another server")
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Such a request is answered as if it had not asked; there is nothing to warn of."""
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

@@ -176,20 +176,20 @@ class Guard:
         if self._is_control(path):
             principal = self._access.check_control(headers)
         else:
-            principal = self._access.check(headers, loopback_bind=self._came_over_loopback(scope))
+            principal = self._access.check(headers, loopback_bind=self._is_from_here(scope, headers))
         keep_principal(scope, principal)
 
     def _is_control(self, path: str) -> bool:
         return path.startswith(CONTROL_PREFIX) and path not in self._ollama and not path.startswith(self._ollama_below)
 
-    def _came_over_loopback(self, scope: Scope) -> bool:
-        if scope["server"] is None:
-            return True
-        address = scope["server"][0]
+    def _is_from_here(self, scope: Scope, headers: Headers) -> bool:
+        """Whether a request came in on a loopback address, and no web server passed it on from elsewhere."""
+        address = scope["server"][0] if scope["server"] is not None else "127.0.0.1"
         known = self._loopback.get(address)
         if known is None:
             known = self._loopback[address] = _is_loopback(address)
-        return known
+        forwarded = headers.get("x-forwarded-for")
+        return known and (forwarded is None or all(_is_loopback(each.strip()) for each in forwarded.split(",")))
 
 
 def _dressed(send: Send, extra: list[Header], cache: Header | None) -> Send:
