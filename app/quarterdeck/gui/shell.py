@@ -257,10 +257,10 @@ class Shell(QObject):
         if loading and self.store.connected and self.store.owns_core:
             text = "Quitting stops the load; the model counts as it did before. Loaded models are unloaded too."
             return f"Quit while {loading[0]} is loading?", text, "Stop loading and quit"
-        models = self.window.made_page("models")
-        unsaved: list[str] = sorted(models.unsaved()) if isinstance(models, HasUnsaved) else []
+        pages: list[object] = [self.window.made_page(key) for key in ("models", "routing")]
+        unsaved = [what for page in pages if isinstance(page, HasUnsaved) for what in sorted(page.unsaved())]
         if unsaved:
-            text = "What you changed in its details was not saved and will be lost."
+            text = "What you changed was not saved and will be lost."
             return f"Quit without saving the changes to {', '.join(unsaved)}?", text, "Quit without saving"
         return None
 

@@ -64,8 +64,10 @@ class RequestRow(NamedTuple):
 def to_row(view: RequestView, backend_title: str = "") -> RequestRow:
     """`backend_title` is the name that people know the backend by."""
     names = dict.fromkeys(name for name in (view.asked, view.model) if name)
-    words = (view.model, view.asked, view.backend, backend_title, view.path, view.key, view.client, view.error, kind(view), view.id,
-             str(view.status), *view.dropped, *view.applied)  # fmt: skip
+    words = (
+        view.model, view.asked, view.backend, backend_title, view.path, view.key, view.client, view.error, kind(view),
+        view.id, str(view.status), *view.dropped, *view.applied,
+    )  # fmt: skip
     return RequestRow(
         view=view,
         time=f"{view.at.astimezone():%H:%M:%S}",

@@ -7,7 +7,6 @@ from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from quarterdeck.gui.models.request_list import Column, FilteredRequests
-from quarterdeck.gui.presenters.requests import RequestRow
 
 ROW_PADDING = 10
 WIDTHS = {

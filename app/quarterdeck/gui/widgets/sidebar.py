@@ -28,6 +28,9 @@ PLACES = (
     Place("models", "Models", "models", "quarterdeck.gui.pages.models", "ModelsPage"),
     Place("gpu", "GPU", "gpu", "quarterdeck.gui.pages.gpu", "GpuPage"),
     Place("backends", "Backends", "backends", "quarterdeck.gui.pages.backends", "BackendsPage"),
+    Place("requests", "Requests", "requests", "quarterdeck.gui.pages.requests", "RequestsPage"),
+    Place("routing", "Routing", "routing", "quarterdeck.gui.pages.routing", "RoutingPage"),
+    Place("connect", "Connect", "connect", "quarterdeck.gui.pages.connect", "ConnectPage"),
     Place("logs", "Logs", "logs", "quarterdeck.gui.pages.logs", "LogsPage"),
     Place("settings", "Settings", "settings", "quarterdeck.gui.pages.settings", "SettingsPage"),
 )
