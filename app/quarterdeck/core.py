@@ -251,6 +251,7 @@ class Core:
             issues=self._issues,
             logs=self.folders.logs,
             on_request=self._relay.request,
+            on_passed_over=self._relay.requests_passed_over,
             look_around=self._discovery.scan,
         )
         await self._clients.open(self._stack)

@@ -256,7 +256,8 @@ class Store(QObject):
 
     def _on_request(self, event: Event) -> None:
         # As it came: whoever shows requests reads only as many as there is room for.
-        self.request_finished.emit(event.data)
+        if event.type == "finished":
+            self.request_finished.emit(event.data)
 
     def _on_setting(self, event: Event) -> None:
         from quarterdeck.schemas.system import SettingView
