@@ -59,6 +59,7 @@ class Fetcher:
                 headers={"Host": parts.netloc, "Accept": "image/*", "Accept-Encoding": "identity"},
                 server_hostname=parts.hostname if parts.scheme == "https" else None,
                 allow_redirects=False,
+                auto_decompress=False,
             ) as answer:
                 if answer.status not in _REDIRECTS:
                     return await self._read(answer)

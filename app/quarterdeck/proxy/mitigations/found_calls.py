@@ -13,7 +13,8 @@ from typing import Any
 
 from quarterdeck.proxy.dialects.base import Fields
 
-_FENCE = re.compile(r"```[a-z_]*\s*\n?(.*?)\s*```", re.DOTALL)
+_FENCES = ("```json", "```tool_call", "```tool_calls", "```xml")
+_OPENED = re.compile(r"```(?:json|tool_calls?|xml)?[ \t]*\n")
 _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _FUNCTION = re.compile(r"<function=([^>\s]+)>\s*(.*?)\s*</function>", re.DOTALL)
 _NAMED = re.compile(r"<name>\s*(.*?)\s*</name>\s*<arguments>\s*(.*?)\s*</arguments>", re.DOTALL)
@@ -23,14 +24,18 @@ _ARGUMENTS = ("arguments", "parameters")
 
 _BEGINNINGS = (
     *(f'{before}{{"{key}"' for before in ("", "[") for key in (*_CALL_KEYS, "tool_calls")),
-    "```", "<tool_call>", "<function=", "<name>", *_MARKS,
+    "<tool_call>", "<function=", "<name>", *_MARKS,
 )  # fmt: skip
 _MOST_SIGNS = max(map(len, _BEGINNINGS))
 
 
 def may_become_a_call(text: str) -> bool:
     """Whether a text that began like this may turn out to be nothing but calls."""
-    start = "".join(text[: 4 * _MOST_SIGNS].split())[:_MOST_SIGNS]
+    text = text.lstrip()
+    opened = _OPENED.match(text)
+    if opened is None and text.startswith("`"):
+        return any(each.startswith(text.rstrip(" \t")) for each in _FENCES)
+    start = "".join(text[opened.end() if opened else 0 :][: 4 * _MOST_SIGNS].split())[:_MOST_SIGNS]
     return any(each.startswith(start) or start.startswith(each) for each in _BEGINNINGS)
 
 
@@ -43,9 +48,11 @@ def calls_in(text: str, offered: Collection[str]) -> list[Fields] | None:
 
 
 def _parsed(text: str) -> list[Fields] | None:
-    fenced = _FENCE.fullmatch(text)
-    if fenced is not None:
-        text = fenced[1].strip()
+    opened = _OPENED.match(text)
+    if opened is not None:
+        if not text.endswith("```"):
+            return None
+        text = text[opened.end() : -3].strip()
     for mark in _MARKS:
         text = text.removeprefix(mark).strip()
     for pattern in (_FUNCTION, _NAMED):

@@ -55,6 +55,7 @@ class SpeechCache:
 
     def get(self, key: str) -> Spoken | None:
         """The answer that is kept under `key`, if there is one."""
+        self._trim(self._limit())
         spoken = self._kept.get(key)
         if spoken is not None:
             self._kept.move_to_end(key)
@@ -67,6 +68,9 @@ class SpeechCache:
         if spoken.data and _size(spoken) * _LARGEST_SHARE <= limit:
             self._kept[key] = spoken
             self._size += _size(spoken)
+        self._trim(limit)
+
+    def _trim(self, limit: int) -> None:
         while self._size > limit:
             self._forget(next(iter(self._kept)))
 
