@@ -52,16 +52,12 @@ def classify(error: AppError) -> FallbackClass | None:
         return FallbackClass.CONTEXT_WINDOW if error.details.get("missing") == ["context"] else None
     if error.code in _PASSES:
         return FallbackClass.ERROR
-    return _of(error.status, error.sentence)
+    # A backend may tell the reason by a code only.
+    codes = (error.details.get("upstream_code"), error.details.get("upstream_type"))
+    return _of(error.status, f"{error.sentence[:_LONGEST_TEXT]} {codes}")
 
 
-def classify_answer(status: int, body: bytes) -> FallbackClass | None:
-    """The same for an answer of a backend as it came. An answer below 400 is no failure."""
-    return _of(status, body[:_LONGEST_TEXT].decode("utf-8", "replace")) if status >= 400 else None
-
-
-def _of(status: int, text: str) -> FallbackClass | None:
-    said = text[:_LONGEST_TEXT]
+def _of(status: int, said: str) -> FallbackClass | None:
     if status != 429 and _CONTEXT.search(said):
         return FallbackClass.CONTEXT_WINDOW
     if status < 500 and _CONTENT.search(said):

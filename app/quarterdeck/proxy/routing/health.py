@@ -52,7 +52,3 @@ class Health:
         """For how long the model is still avoided; 0 when it is not."""
         trouble = self._troubles.get(name)
         return 0.0 if trouble is None else max(0.0, trouble.until - self._clock())
-
-    def forget(self, name: str) -> None:
-        """The model is gone, or somebody changed it."""
-        self._troubles.pop(name, None)
