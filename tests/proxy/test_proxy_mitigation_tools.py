@@ -104,6 +104,18 @@ async def test_answers_are_left_alone_without_tools_or_where_that_is_switched_of
     assert (await mended(chat(("user", "Hi"), tools=[_TOOL], tool_choice="none"), model("x", "litellm"))).repair is None
 
 
+async def test_a_repair_is_named_when_it_happens() -> None:
+    result = await mended(chat(("user", "Hi"), tools=[_TOOL], stream=True), model("x", "litellm"))
+    assert result.repair is not None
+    assert result.repair_chunk is not None
+    result.repair(answer({"content": "Hello"}))
+    result.repair_chunk(chunk({"content": '{"name": "Ada"'}))
+    result.repair_chunk(chunk({}, "stop"))
+    assert result.applied == []
+    result.repair_chunk(chunk({"tool_calls": [{"function": {"name": "look"}}]}))
+    assert result.applied == ["repair-tools"]
+
+
 # -- whole answers
 
 

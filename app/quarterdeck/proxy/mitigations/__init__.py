@@ -115,6 +115,10 @@ def _mend_answers(draft: Draft, view: ModelView, settings: Settings) -> None:
     if not offered or not switches.repairs_tools(view, settings):
         return
     named = isinstance(draft.fields.get("tool_choice"), dict)
-    draft.result.repair = AnswerRepair(offered, named)
+
+    def tell() -> None:
+        draft.applied("repair-tools")
+
+    draft.result.repair = AnswerRepair(offered, named, tell)
     if draft.result.asked.stream:
-        draft.result.repair_chunk = ChunkRepair(offered, named=named)
+        draft.result.repair_chunk = ChunkRepair(offered, named=named, tell=tell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,15 +17,21 @@ _WRONG_ENDS = ("stop", "function_call")
 _LONGEST_HELD = 64 * 1024
 
 
+def _nobody() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerRepair:
     """Repairs whole answers to a request that offered the tools `offered`.
 
     `named` says that the request named the one tool to be called; then an answer ends with “stop”, at OpenAI too.
+    `tell` is called when something was wrong.
     """
 
     offered: frozenset[str]
     named: bool = False
+    tell: Callable[[], None] = _nobody
 
     def __call__(self, answer: Fields) -> Fields:
         choices = answer.get("choices")
@@ -33,6 +40,7 @@ class AnswerRepair:
         repaired = [self._choice(choice) for choice in choices]
         if all(new is old for new, old in zip(repaired, choices, strict=True)):
             return answer
+        self.tell()
         return {**answer, "choices": repaired}
 
     def _choice(self, choice: Any) -> Any:
@@ -53,7 +61,8 @@ class ChunkRepair:
     A text that may turn out to be a call is held back until it is certain, and given with the last chunk.
     """
 
-    def __init__(self, offered: frozenset[str], *, named: bool = False) -> None:
+    def __init__(self, offered: frozenset[str], *, named: bool = False, tell: Callable[[], None] = _nobody) -> None:
+        self._tell = tell
         self._offered = offered
         self._named = named
         self._choices: dict[int, _Streamed] = {}
@@ -79,6 +88,8 @@ class ChunkRepair:
         wrong = bool(state.ids) and not self._named and ended in _WRONG_ENDS
         if fixed is delta and not wrong:
             return choice
+        if wrong or fixed.get("tool_calls"):
+            self._tell()
         return {**choice, "delta": fixed, "finish_reason": _FINISHED if wrong else ended}
 
 

@@ -18,7 +18,8 @@ class Mitigated:
     `asked` is what is to be sent: the very request that came in, unless `changed`. `applied` names what was done and
     `warnings` says in sentences what a client should know of. With `whole` the backend is asked for one whole answer
     although the client wants a stream. `repair` is for whole answers, `repair_chunk` for the chunks of this one
-    answer in their order: it remembers. Both are None where the answer passes as it is.
+    answer in their order: it remembers. Both are None where the answer passes as it is; what they mend is named in
+    `applied` when it happens.
     """
 
     asked: Asked
