@@ -159,8 +159,8 @@ def test_an_error_is_a_text() -> None:
 
 NAMES = (
     "choices", "delta", "message", "tool_calls", "function", "name", "arguments", "index", "id", "finish_reason",
-    "usage", "timings", "content", "text", "logprobs", "prompt_tokens", "predicted_ms", "total_ms", "load_ms", "prompt_ms",
-    "top_logprobs", "tokens", "token_logprobs", "data", "embedding", "reasoning_content", "predicted_n",
+    "usage", "timings", "content", "text", "logprobs", "prompt_tokens", "predicted_ms", "total_ms", "load_ms",
+    "prompt_ms", "top_logprobs", "tokens", "token_logprobs", "data", "embedding", "reasoning_content", "predicted_n",
 )  # fmt: skip
 
 

@@ -178,7 +178,8 @@ def test_what_is_no_request_is_refused(path: str, fields: dict[str, Any]) -> Non
 
 FIELDS = (
     "model", "messages", "role", "content", "tool_calls", "function", "name", "arguments", "images", "thinking",
-    "tools", "options", "stop", "num_predict", "format", "think", "prompt", "suffix", "system", "input", "raw", "context", "id",
+    "tools", "options", "stop", "num_predict", "format", "think", "prompt", "suffix", "system", "input", "raw",
+    "context", "id",
 )  # fmt: skip
 
 

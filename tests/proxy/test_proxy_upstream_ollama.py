@@ -272,8 +272,8 @@ def test_ollama_s_own_answer_comes_back_unchanged_through_the_hub() -> None:
 
 
 @given(objects_with(("message", "response", "content", "thinking", "tool_calls", "function", "name", "arguments",
-                     "done", "done_reason", "eval_count", "eval_duration", "logprobs", "embeddings", "embedding", "error",
-                     "total_duration", "context", "top_logprobs", "token")),
+                     "done", "done_reason", "eval_count", "eval_duration", "logprobs", "embeddings", "embedding",
+                     "error", "total_duration", "context", "top_logprobs", "token")),
        st.sampled_from([Operation.CHAT, Operation.COMPLETION, Operation.EMBEDDINGS]))  # fmt: skip
 def test_nothing_that_ollama_says_breaks_the_reading(body: Fields, operation: Operation) -> None:
     wanted = asked(operation, stream=True, encoding_format="base64")
