@@ -1,4 +1,4 @@
-"""Everything about one model beside the list: header with its state, and four tabs."""
+"""Everything about one model beside the list: header with its state, and five tabs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from quarterdeck.gui import theme
+from quarterdeck.gui.details.clients import ClientsTab
 from quarterdeck.gui.details.configuration import ConfigurationTab
 from quarterdeck.gui.details.history import HistoryTab
 from quarterdeck.gui.details.overview import OverviewTab
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from quarterdeck.gui.commands import Commands
     from quarterdeck.gui.store import Store
 
-OVERVIEW, CONFIGURATION, HISTORY, TRY_IT = range(4)
-TITLES = ("Overview", "Configuration", "History", "Try it")
+OVERVIEW, CONFIGURATION, CLIENTS, HISTORY, TRY_IT = range(5)
+TITLES = ("Overview", "Configuration", "Clients", "History", "Try it")
 
 
 class DetailsPanel(QFrame):
@@ -70,7 +71,7 @@ class DetailsPanel(QFrame):
 
     def unsaved(self) -> set[str]:
         """The models with edits that are not saved."""
-        return (self.overview.drafts | self.configuration.drafts) & set(self._store.models)
+        return (self.overview.drafts | self.configuration.drafts | self.clients.drafts) & set(self._store.models)
 
     def set_narrow(self, narrow: bool) -> None:
         """In a narrow window the panel takes the place of the list: its close button leads back."""
@@ -84,14 +85,17 @@ class DetailsPanel(QFrame):
         self.tabs.tabBar().setAccessibleName("Parts of the details")
         self.overview = OverviewTab(self._commands)
         self.configuration = ConfigurationTab(self._store, self._commands)
+        self.clients = ClientsTab(self._commands)
         self.history = HistoryTab(self._store, self._commands)
         self.try_it = TryItTab(self._store, self._commands)
-        for tab, title in zip((self.overview, self.configuration, self.history, self.try_it), TITLES, strict=True):
+        tabs = (self.overview, self.configuration, self.clients, self.history, self.try_it)
+        for tab, title in zip(tabs, TITLES, strict=True):
             self.tabs.addTab(tab, title)
         self.tabs.tabBar().setUsesScrollButtons(False)
         self.tabs.tabBar().setDrawBase(False)
         self.overview.dirty_changed.connect(self._overview_dirty)
         self.configuration.dirty_changed.connect(self._configuration_dirty)
+        self.clients.dirty_changed.connect(self._clients_dirty)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -166,6 +170,7 @@ class DetailsPanel(QFrame):
         self._show_header(self._state)
         self.overview.show_model(model, title)
         self.configuration.show_model(model)
+        self.clients.show_model(model)
         self.history.show_model(model)
         self.try_it.show_model(model)
 
@@ -230,6 +235,10 @@ class DetailsPanel(QFrame):
     @Slot(bool)
     def _configuration_dirty(self, dirty: bool) -> None:
         self._mark_tab(CONFIGURATION, dirty)
+
+    @Slot(bool)
+    def _clients_dirty(self, dirty: bool) -> None:
+        self._mark_tab(CLIENTS, dirty)
 
     def _mark_tab(self, tab: int, dirty: bool) -> None:
         self.tabs.setTabText(tab, TITLES[tab] + (" •" if dirty else ""))
