@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +77,7 @@ class CoreThread:
         self._stopping = asyncio.Event()
         await self.core.start(public=self._public)
         try:
+            _settle()
             self._ready.set()
             await self._stopping.wait()
         finally:
@@ -104,7 +106,14 @@ async def serve(loaded: Loaded, announce: Callable[[Core], None]) -> None:
     core = Core(loaded)
     await core.start(public=True, strict_port=True)
     try:
+        _settle()
         announce(core)
         await stopping.wait()
     finally:
         await core.stop()
+
+
+def _settle() -> None:
+    """What lives as long as the program is not looked through again for garbage: a fifth of the time of a request."""
+    gc.collect()
+    gc.freeze()

@@ -9,6 +9,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from quarterdeck.proxy.health import OPEN_PATHS
+
 _MODEL_BODY = {
     "required": True,
     "content": {
@@ -37,7 +39,7 @@ def _operations(route: Route) -> dict[str, Any]:
     operations = {}
     for method in sorted((route.methods or set()) - {"HEAD"}):
         operation: dict[str, Any] = {
-            "tags": ["clients" if route.path.startswith("/v1/") else "health"],
+            "tags": ["health" if route.path in OPEN_PATHS else "clients"],
             "summary": (inspect.getdoc(route.endpoint) or "").partition("\n")[0].rstrip("."),
             "responses": {"200": {"description": "The answer, or the error object of the OpenAI API."}},
         }

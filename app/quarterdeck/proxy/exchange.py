@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 from collections.abc import Callable
@@ -19,11 +20,12 @@ from quarterdeck.proxy.access.access import Access
 from quarterdeck.proxy.client import Client, Header, Watch
 from quarterdeck.proxy.dialects.base import Asked, Dialect
 from quarterdeck.proxy.dialects.openai import retry_after
+from quarterdeck.proxy.media import check_media
 from quarterdeck.proxy.mitigations import Mitigated, mitigate
 from quarterdeck.proxy.mitigations.speech_cache import SpeechCache, Spoken
 from quarterdeck.proxy.ollama_loading import load_or_unload, only_loads
 from quarterdeck.proxy.outlet import Outlet, json_headers
-from quarterdeck.proxy.passing import Passage, own_words
+from quarterdeck.proxy.passing import Passage, is_fault, own_words
 from quarterdeck.proxy.probes import is_probe, probe_answer
 from quarterdeck.proxy.questions import Received, put
 from quarterdeck.proxy.reading import read
@@ -110,7 +112,6 @@ class Exchange:
     async def _answer(self, received: Received) -> None:
         means, principal = self._means, received.principal
         route = means.router.route(received.asked.model, received.needs)
-        principal.require(route.models[0].name)
         with means.access.admit(principal):
             turns = Turns(route, principal, means.scheduler.catalog.get)
             for view, rule in turns:
@@ -120,8 +121,8 @@ class Exchange:
                     means.health.answered(view.name)
                     break
                 except AppError as error:
-                    if isinstance(error, failures.BackendFailed):
-                        means.health.failed(view.name)
+                    if is_fault(error):
+                        means.health.failed(view.name, gone=error.code == failures.UNREACHABLE)
                     again = turns.again(error)
                     if self._client.begun or not again:
                         raise turns.error or error from error
@@ -131,11 +132,12 @@ class Exchange:
         """Have one model answer, which is loaded if needed."""
         means, record = self._means, self._record
         capabilities.check(view, received.needs, received.asked, means.scheduler.catalog.all)
+        check_media(view, received.asked.operation)
         mitigated = await mitigate(received.asked, view, settings=self._settings, http=means.sender.kept)
         record.applied, record.warnings = mitigated.applied, mitigated.warnings
         asked = mitigated.asked
         self._outlet = Outlet(self._client, self._dialect, self._dialect.writer(asked), asked, record, self._headers)
-        if await self._answered_here(asked, view):
+        if await self._answered_here(received.asked, view):
             return
         held = means.scheduler.enter(view.name)
         if held is None:
@@ -149,7 +151,7 @@ class Exchange:
             means.scheduler.leave(held)
 
     async def _answered_here(self, asked: Asked, view: ModelView) -> bool:
-        """Whether the request was one that no engine has to answer."""
+        """Whether the request, as it came, was one that no engine has to answer."""
         assert self._outlet is not None
         scheduler = self._means.scheduler
         if only_loads(asked):
@@ -251,5 +253,10 @@ class Exchange:
             (b"x-quarterdeck-warning", " ".join(record.warnings)),
         ):
             if value:
-                headers.append((name, quote(value, safe=_SHOWN).encode()))
+                headers.append((name, _in_header(value)))
         return headers
+
+
+@functools.lru_cache(maxsize=1024)
+def _in_header(value: str) -> bytes:
+    return quote(value, safe=_SHOWN).encode()

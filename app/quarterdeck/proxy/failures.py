@@ -6,6 +6,8 @@ import aiohttp
 
 from quarterdeck.errors import AppError
 
+UNREACHABLE = "backend_unreachable"
+
 
 class BackendFailed(AppError):  # noqa: N818 - reads as the event it is
     """The backend is at fault, and might be the next time too."""
@@ -29,7 +31,7 @@ def of_connection(model: str, error: Exception, *, begun: bool) -> AppError:
 
 def _unreachable(model: str, why: str) -> AppError:
     return BackendFailed(
-        "backend_unreachable",
+        UNREACHABLE,
         f"The backend of “{model}” cannot be reached: {why}.",
         "See on the Backends page whether it runs, and start it there.",
         status=502,

@@ -10,6 +10,7 @@ import aiohttp
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.dialects.base import Dialect, Fields
+from quarterdeck.proxy.failures import BackendFailed
 from quarterdeck.proxy.mitigations import Mitigated
 from quarterdeck.proxy.outlet import NO_BUFFER, Outlet
 from quarterdeck.proxy.questions import Sent
@@ -158,6 +159,11 @@ async def _read(answer: aiohttp.ClientResponse, limit: int, patience: Patience |
         if size > limit:
             raise bad_answer(f"it is larger than {limit // 1024 // 1024} MiB")
     return b"".join(parts)
+
+
+def is_fault(error: AppError) -> bool:
+    """Whether an error speaks against the backend; one that is only busy, or that refuses a request, is well."""
+    return isinstance(error, BackendFailed) or (isinstance(error, Refused) and error.status in (500, 502, 504))
 
 
 def own_words(dialect: Dialect, error: AppError) -> bytes | None:

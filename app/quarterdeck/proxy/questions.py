@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quarterdeck.backends.base import Instance
 from quarterdeck.proxy.access.access import Principal
@@ -21,6 +21,8 @@ JSON = "application/json"
 
 _OPENAI = OpenAIUpstream()
 _OLLAMA = OllamaUpstream()
+# How long a model stays is for the scheduler to say, who must know when it goes.
+_STAYS = "keep_alive"
 _OLLAMA_HAS = frozenset({Operation.CHAT, Operation.COMPLETION, Operation.EMBEDDINGS})
 
 
@@ -61,16 +63,28 @@ def put(received: Received, dialect: Dialect, view: ModelView, instance: Instanc
             form = replace_multipart_model(form, received.content_type, served)
         return Sent(upstream, received.path, form, received.content_type, [], straight=True)
     if alike and not mitigated.changed and _offers(upstream, received.path):
-        body = received.body if served == asked.model else _dump({**received.fields, "model": served})
-        # Some clients call JSON something else, which strict engines refuse.
-        content_type = received.content_type if received.content_type.startswith(JSON) else JSON
-        return Sent(upstream, received.path, body, content_type, [], straight=True)
+        return _as_it_came(received, upstream, served)
+    dropped = asked.dropped
+    if _STAYS in asked.fields:
+        fields = {name: value for name, value in asked.fields.items() if name != _STAYS}
+        asked, dropped = replace(asked, fields=fields), [*dropped, _STAYS]
     question = upstream.ask(asked, BackendKind(view.backend), served)
     if mitigated.whole:
         question.fields = {name: value for name, value in question.fields.items() if name != "stream_options"}
         question.fields["stream"] = False
     straight = alike and question.path == received.path
-    return Sent(upstream, question.path, _dump(question.fields), JSON, [*asked.dropped, *question.dropped], straight)
+    return Sent(upstream, question.path, _dump(question.fields), JSON, [*dropped, *question.dropped], straight)
+
+
+def _as_it_came(received: Received, upstream: Upstream, served: str) -> Sent:
+    """The client's own bytes, or its own fields with another name of the model."""
+    dropped = [_STAYS] if _STAYS in received.fields else []
+    body = received.body
+    if served != received.asked.model or dropped:
+        body = _dump({name: value for name, value in received.fields.items() if name != _STAYS} | {"model": served})
+    # Some clients call JSON something else, which strict engines refuse.
+    content_type = received.content_type if received.content_type.startswith(JSON) else JSON
+    return Sent(upstream, received.path, body, content_type, dropped, straight=True)
 
 
 def _upstream(dialect: Dialect, asked: Asked, instance: Instance) -> Upstream:

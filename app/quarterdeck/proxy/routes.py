@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from quarterdeck.errors import AppError
 from quarterdeck.proxy.client import Client
-from quarterdeck.proxy.dialects.anthropic import AnthropicDialect
+from quarterdeck.proxy.dialects.anthropic import COUNT_TOKENS_PATH, AnthropicDialect, anthropic_error, count_tokens
 from quarterdeck.proxy.dialects.base import Dialect
 from quarterdeck.proxy.dialects.ollama import OllamaDialect
 from quarterdeck.proxy.dialects.openai import OPENAI_PATHS, OpenAIDialect
 from quarterdeck.proxy.dialects.responses import ResponsesDialect
 from quarterdeck.proxy.exchange import Exchange, Means
-from quarterdeck.proxy.reading import FORM_PATHS
+from quarterdeck.proxy.reading import FORM_PATHS, parse
 
 _OPENAI = OpenAIDialect()
 _OLLAMA = OllamaDialect()
@@ -48,4 +50,14 @@ class Proxy:
             """Answered by the model that is named, which is loaded if needed."""
             return self
 
-        return [Route(path, ask, methods=["POST"]) for path in DIALECTS]
+        return [
+            *(Route(path, ask, methods=["POST"]) for path in DIALECTS),
+            Route(COUNT_TOKENS_PATH, self._count_tokens, methods=["POST"]),
+        ]
+
+    async def _count_tokens(self, request: Request) -> Response:
+        """About how many tokens an Anthropic message would have; no model is asked."""
+        try:
+            return JSONResponse(count_tokens(parse(await request.body())))
+        except AppError as error:
+            return JSONResponse(anthropic_error(error), status_code=error.status)

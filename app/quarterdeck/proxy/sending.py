@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ SENT_AT_ONCE = 256 * 1024
 WHOLE_ANSWER_FACTOR = 12
 """The first byte of an answer that is not streamed comes after its last token, so it may take so much longer."""
 
+_NEVER = math.inf
 _CLOSES_AFTER_STREAM = frozenset({BackendKind.EMBEDDED, BackendKind.LLAMA_SERVER})
 _EVENT_STREAM = "text/event-stream"
 _OWN = ("User-Agent", "Accept", "Accept-Encoding")
@@ -59,24 +61,25 @@ class Patience:
 
     def __init__(self, profile: Profile, *, stream: bool) -> None:
         self._loop = asyncio.get_running_loop()
-        self._ends = self._loop.time() + profile.total if profile.total else None
-        self._idle = profile.idle or None
+        now = self._loop.time()
+        self._ends = now + profile.total if profile.total else _NEVER
+        self._idle = profile.idle
         # Moving the deadline at every chunk would cost more than the chunk.
-        self._grain = min(1.0, profile.idle / 4)
-        self._moved = 0.0
+        self._next = 0.0
         first = profile.first_token if stream else profile.first_token * WHOLE_ANSWER_FACTOR
-        self.clock = asyncio.timeout_at(self._sooner(self._loop.time() + first if first else None))
+        self.clock = asyncio.timeout_at(_moment(min(now + first if first else _NEVER, self._ends)))
 
     def heard(self) -> None:
         """A part of the answer has come: from here on only silence counts."""
         now = self._loop.time()
-        if now - self._moved >= self._grain:
-            self._moved = now
-            self.clock.reschedule(self._sooner(now + self._idle + self._grain if self._idle else None))
+        if now >= self._next:
+            grain = min(1.0, self._idle / 4) if self._idle else 1.0
+            self._next = now + grain
+            self.clock.reschedule(_moment(min(now + self._idle + grain if self._idle else _NEVER, self._ends)))
 
-    def _sooner(self, moment: float | None) -> float | None:
-        moments = [each for each in (moment, self._ends) if each is not None]
-        return min(moments, default=None)
+
+def _moment(seconds: float) -> float | None:
+    return None if seconds == _NEVER else seconds
 
 
 def address(instance: Instance, path: str) -> URL:

@@ -18,6 +18,7 @@ class Turns:
     """Iterates over (model, rule). After a failure `again` says whether there is another turn.
 
     A client whose profile has no retries gets one turn. The error of the first turn is the one that is told.
+    Raises AppError `model_forbidden` (403) where the client's key is for none of the models.
     """
 
     def __init__(self, route: Route, principal: Principal, find: Callable[[str], ModelView]) -> None:
@@ -26,7 +27,10 @@ class Turns:
         self._principal = principal
         self._find = find
         self._retries = principal.profile.retries
-        self._waiting = deque((view, route.rule) for view in route.models)
+        allowed = [view for view in route.models if principal.may_use(view.name)]
+        if not allowed:
+            principal.require(route.models[0].name)
+        self._waiting = deque([(view, route.rule) for view in allowed])
         self._seen: set[FallbackClass] = set()
 
     def __iter__(self) -> Iterator[tuple[ModelView, str]]:

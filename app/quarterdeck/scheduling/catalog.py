@@ -47,11 +47,14 @@ class Catalog:
         self._stored: dict[str, ModelView] = {}
         self._names = NameIndex()
         self._runs: dict[str, RunState] = {}
+        # Joining costs more than all the rest of a look, and each request looks.
+        self._joined: dict[str, ModelView] = {}
         self.revision = 0
         """Grows whenever stored facts changed; what models do right now does not count."""
 
     async def open(self) -> None:
         self._stored = {view.name: view for view in await self.registry.list()}
+        self._joined = {}
         self._names = NameIndex()
         for view in self._stored.values():
             self._names.put(view)
@@ -174,9 +177,10 @@ class Catalog:
 
     def set_memory(self, name: str, vram_bytes: int | None, alarm: str | None) -> bool:
         """What of a loaded model is in GPU memory, and what is wrong about it; whether that is news."""
-        run = self._runs.get(name)
-        if run is None or (run.vram_bytes, run.alarm) == (vram_bytes, alarm):
+        known = self._runs.get(name)
+        if known is None or (known.vram_bytes, known.alarm) == (vram_bytes, alarm):
             return False
+        run = self._run(name)
         run.vram_bytes, run.alarm = vram_bytes, alarm
         self._publish_known(name)
         return True
@@ -193,6 +197,7 @@ class Catalog:
 
     def _keep(self, view: ModelView) -> None:
         self._stored[view.name] = view
+        self._joined.pop(view.name, None)
         self._names.put(view)
         self.revision += 1
 
@@ -201,26 +206,36 @@ class Catalog:
         self._stored.pop(name, None)
         self._names.drop(name)
         self._runs.pop(name, None)
+        self._joined.pop(name, None)
 
     def _run(self, name: str) -> RunState:
+        """The state of a model, to be changed."""
+        self._joined.pop(name, None)
         return self._runs.setdefault(name, RunState())
 
     def _join(self, view: ModelView) -> ModelView:
-        run = self._runs.get(view.name)
-        if run is None:
-            return view
-        return view.model_copy(
-            update={
-                "phase": run.phase,
-                "loaded": run.phase is Phase.LOADED,
-                "progress": run.progress,
-                "last_error": run.last_error or view.last_error,
-                "queue_position": run.queue_position,
-                "cooldown_until": _still_to_come(run.cooldown_until),
-                "vram_bytes": run.vram_bytes,
-                "alarm": run.alarm,
-            }
-        )
+        joined = self._joined.get(view.name)
+        # A pause ends without anybody saying so.
+        if joined is None or joined.cooldown_until is not None:
+            run = self._runs.get(view.name)
+            joined = view if run is None else _with_state(view, run)
+            self._joined[view.name] = joined
+        return joined
+
+
+def _with_state(view: ModelView, run: RunState) -> ModelView:
+    return view.model_copy(
+        update={
+            "phase": run.phase,
+            "loaded": run.phase is Phase.LOADED,
+            "progress": run.progress,
+            "last_error": run.last_error or view.last_error,
+            "queue_position": run.queue_position,
+            "cooldown_until": _still_to_come(run.cooldown_until),
+            "vram_bytes": run.vram_bytes,
+            "alarm": run.alarm,
+        }
+    )
 
 
 def _unknown(name: str) -> AppError:
