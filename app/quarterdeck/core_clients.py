@@ -13,7 +13,6 @@ from starlette.routing import Route
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.proxy.access.access import Access, Principal, principal_of
 from quarterdeck.proxy.access.keys import KeyStore
-from quarterdeck.proxy.exchange import Means
 from quarterdeck.proxy.health import health_routes
 from quarterdeck.proxy.listing import ModelList
 from quarterdeck.proxy.mitigations.speech_cache import SpeechCache
@@ -24,6 +23,7 @@ from quarterdeck.proxy.routing.health import Health
 from quarterdeck.proxy.routing.router import Router
 from quarterdeck.proxy.routing.rules import RuleBook
 from quarterdeck.proxy.sending import Sender
+from quarterdeck.proxy.turn import Means
 from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.schemas.requests import RequestView

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Response
 
 from quarterdeck.control.load_configs import check_load_config
 from quarterdeck.control.services import Services
+from quarterdeck.proxy.mitigations import check_policy, describe
 from quarterdeck.registry import sources
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.models import AttemptView, ConfigPatch, ModelCreate, ModelView
+from quarterdeck.schemas.requests import MitigationView
 
 
 def router(services: Services) -> APIRouter:
@@ -32,6 +34,12 @@ def router(services: Services) -> APIRouter:
     async def list_attempts(name: str) -> list[AttemptView]:
         return await catalog.journal.attempts(catalog.get(name).name)
 
+    @routes.get("/{name:path}/mitigations")
+    async def list_mitigations(name: str) -> list[MitigationView]:
+        """What is changed in requests for the model, in the order in which it is done."""
+        described = await describe(catalog.get(name), services.preferences.current)
+        return [MitigationView(title=each.title, sentence=each.sentence, on=each.on) for each in described]
+
     @routes.post("/{name:path}/lock")
     async def lock_model(name: str) -> ModelView:
         await catalog.registry.lock(catalog.get(name).name)
@@ -52,6 +60,8 @@ def router(services: Services) -> APIRouter:
     async def patch_config(name: str, patch: ConfigPatch) -> ModelView:
         if patch.load_config is not None:
             check_load_config(services, catalog.get(name).backend, patch.load_config)
+        if patch.client_policy is not None:
+            check_policy(patch.client_policy)
         view = await catalog.patch(name, patch)
         if patch.compatibility_status is not None or patch.load_config is not None:
             services.scheduler.forgive(view.name)

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from quarterdeck.proxy.health import OPEN_PATHS
+from quarterdeck.control.security import OPEN_PATHS
 
 _MODEL_BODY = {
     "required": True,

@@ -14,8 +14,9 @@ from quarterdeck.proxy.dialects.base import Dialect
 from quarterdeck.proxy.dialects.ollama import OllamaDialect
 from quarterdeck.proxy.dialects.openai import OPENAI_PATHS, OpenAIDialect
 from quarterdeck.proxy.dialects.responses import ResponsesDialect
-from quarterdeck.proxy.exchange import Exchange, Means
+from quarterdeck.proxy.exchange import Exchange
 from quarterdeck.proxy.reading import FORM_PATHS, parse
+from quarterdeck.proxy.turn import Means
 
 _OPENAI = OpenAIDialect()
 _OLLAMA = OllamaDialect()

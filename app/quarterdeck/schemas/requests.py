@@ -54,6 +54,14 @@ class ClientPolicy(BaseModel):
     override: list[str] = Field(default_factory=list)
 
 
+class MitigationView(BaseModel):
+    """One change to requests for a model: what it is called, what it does, and whether it is on."""
+
+    title: str
+    sentence: str
+    on: bool
+
+
 class WeightedModel(BaseModel):
     """One of several models that share the requests for a name. Weights are relative and above 0."""
 
