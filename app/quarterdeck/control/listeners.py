@@ -162,6 +162,8 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
         raise _bad_tls(certificate, key, error.reason or "") from None
     except OSError as error:
         raise _bad_tls(certificate, key, error.strerror or "") from None
+    except ValueError:
+        raise _bad_tls(certificate, key, "that is no name of a file") from None
     return context
 
 
@@ -176,11 +178,11 @@ def _bad_tls(certificate: str, key: str, reason: str) -> AppError:
     files = f"{certificate} and {key}" if key else certificate
     if reason == "KEY_VALUES_MISMATCH":
         reason = "the key is not the key of the certificate"
-    elif not key and reason == "PEM_LIB":
-        reason = "it holds no certificate with its key"
+    elif not reason:
+        reason = "they are no PEM files" if key else "it holds no certificate with its key"
     return AppError(
         "bad_tls",
-        f"Quarterdeck cannot offer https with {files}: {reason or 'they are no PEM files'}.",
+        f"Quarterdeck cannot offer https with {files}: {reason}.",
         "Check “TLS certificate” and “TLS key” in Settings: PEM files that Quarterdeck may read.",
     )
 
