@@ -62,7 +62,7 @@ def put(received: Received, dialect: Dialect, view: ModelView, instance: Instanc
         if served != asked.model:
             form = replace_multipart_model(form, received.content_type, served)
         return Sent(upstream, received.path, form, received.content_type, [], straight=True)
-    if alike and not mitigated.changed and _offers(upstream, received.path):
+    if alike and upstream is _OLLAMA and not mitigated.changed:
         return _as_it_came(received, upstream, served)
     dropped = asked.dropped
     if _STAYS in asked.fields:
@@ -72,8 +72,15 @@ def put(received: Received, dialect: Dialect, view: ModelView, instance: Instanc
     if mitigated.whole:
         question.fields = {name: value for name, value in question.fields.items() if name != "stream_options"}
         question.fields["stream"] = False
-    straight = alike and question.path == received.path
-    return Sent(upstream, question.path, _dump(question.fields), JSON, [*dropped, *question.dropped], straight)
+    same = question.fields is received.fields
+    return Sent(
+        upstream,
+        question.path,
+        received.body if same else _dump(question.fields),
+        _content_type(received) if same else JSON,
+        [*dropped, *question.dropped],
+        straight=alike and question.path == received.path,
+    )
 
 
 def _as_it_came(received: Received, upstream: Upstream, served: str) -> Sent:
@@ -82,9 +89,7 @@ def _as_it_came(received: Received, upstream: Upstream, served: str) -> Sent:
     body = received.body
     if served != received.asked.model or dropped:
         body = _dump({name: value for name, value in received.fields.items() if name != _STAYS} | {"model": served})
-    # Some clients call JSON something else, which strict engines refuse.
-    content_type = received.content_type if received.content_type.startswith(JSON) else JSON
-    return Sent(upstream, received.path, body, content_type, dropped, straight=True)
+    return Sent(upstream, received.path, body, _content_type(received), dropped, straight=True)
 
 
 def _upstream(dialect: Dialect, asked: Asked, instance: Instance) -> Upstream:
@@ -93,9 +98,9 @@ def _upstream(dialect: Dialect, asked: Asked, instance: Instance) -> Upstream:
     return _OLLAMA if able and (dialect.name == _OLLAMA.name or _OLLAMA.needed_for(asked)) else _OPENAI
 
 
-def _offers(upstream: Upstream, path: str) -> bool:
-    """Whether a backend has the path that the client called; some are known under a second name here only."""
-    return upstream is _OLLAMA or path.startswith("/v1/")
+def _content_type(received: Received) -> str:
+    """That of the client; some call JSON something else, which strict engines refuse."""
+    return received.content_type if received.content_type.startswith(JSON) else JSON
 
 
 def _dump(fields: Fields) -> bytes:
