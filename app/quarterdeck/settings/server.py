@@ -21,7 +21,7 @@ class ServerSettings(Group):
         text="Names besides localhost and this machine's name under which clients may address Quarterdeck.",
     )  # fmt: skip
     allowed_origins: list[str] = setting(
-        [], label="Allowed web origins", group="Server", restart=True, also=("CORS_ALLOW_ORIGIN",),
+        [], label="Allowed web origins", group="Server", also=("CORS_ALLOW_ORIGIN",),
         text="Web pages (scheme://host:port) whose scripts may call Quarterdeck.",
     )  # fmt: skip
     cors_custom_schemes: list[str] = setting(
