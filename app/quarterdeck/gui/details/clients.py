@@ -51,8 +51,9 @@ class ClientsTab(QWidget):
         column.setSpacing(10)
         column.addWidget(ScrollingColumn(about, self.form), 1)
         column.addWidget(self.bar)
-        scope = Qt.ShortcutContext.WidgetWithChildrenShortcut
-        QShortcut(QKeySequence.StandardKey.Save, self, self.save, context=scope)
+        keys = QShortcut(QKeySequence(QKeySequence.StandardKey.Save), self)
+        keys.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        keys.activated.connect(self.save)
 
     @property
     def drafts(self) -> set[str]:

@@ -170,10 +170,10 @@ class ConnectPage(QWidget):
 
     @Slot(str, str)
     def _on_test_wanted(self, client: str, key: str) -> None:
+        self.guide.show_testing(True)
         spawn(self._test(client, key), name=f"test the connection of {client}")
 
     async def _test(self, client: str, key: str) -> None:
-        self.guide.show_testing(True)
         try:
             self.guide.show_test(await self._store.api().test_connection(client, key))
         except AppError as error:

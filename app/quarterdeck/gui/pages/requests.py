@@ -110,8 +110,9 @@ class RequestsPage(QWidget):
         page.addWidget(self.note)
         page.addWidget(self.filters)
         page.addWidget(self._build_lists(), 1)
-        scope = Qt.ShortcutContext.WidgetWithChildrenShortcut
-        QShortcut(QKeySequence.StandardKey.Find, self, self.filters.focus_search, context=scope)
+        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
+        find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        find.activated.connect(self.filters.focus_search)
 
     def _build_lists(self) -> QWidget:
         self.table = RequestTable(self._rows)

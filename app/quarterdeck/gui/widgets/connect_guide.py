@@ -53,6 +53,7 @@ class ConnectGuideView(QWidget):
         self._fields.setVerticalSpacing(8)
         self._fields.setColumnStretch(1, 1)
         self.notes = _words("muted")
+        self.notes.setAccessibleName("Notes")
         column.addWidget(self.title)
         column.addLayout(self._fields)
         column.addWidget(self.notes)
@@ -176,6 +177,7 @@ class ConnectGuideView(QWidget):
             picture.setAccessibleName("Works" if step.ok else "Does not work")
             title.setProperty("role", "muted")
             words.setText(f"{step.sentence} {step.hint}".strip())
+            words.setAccessibleName(f"{step.title}: {words.text()}")
             for column, part in enumerate((picture, title)):
                 self._steps.addWidget(part, row, column, Qt.AlignmentFlag.AlignTop)
             self._steps.addWidget(words, row, 2)

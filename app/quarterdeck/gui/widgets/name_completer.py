@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QAbstractItemModel, QModelIndex, QPersistentModelIndex, QStringListModel, Qt
+from PySide6.QtCore import QAbstractItemModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtWidgets import QCompleter, QLineEdit, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 Index = QModelIndex | QPersistentModelIndex
@@ -15,7 +15,7 @@ class NameCompleter(QCompleter):
     """Completes the name behind the last comma of `field`."""
 
     def __init__(self, names: Sequence[str], field: QLineEdit) -> None:
-        super().__init__(QStringListModel(list(names)), field)
+        super().__init__(list(names), field)
         self._field = field
         self.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.setFilterMode(Qt.MatchFlag.MatchContains)
@@ -26,7 +26,7 @@ class NameCompleter(QCompleter):
 
     def pathFromIndex(self, index: Index) -> str:
         before, comma, _ = self._field.text().rpartition(",")
-        chosen = str(super().pathFromIndex(index))
+        chosen = str(index.data(self.completionRole()))
         return f"{before}{comma} {chosen}" if comma else chosen
 
 

@@ -41,7 +41,10 @@ class RulePage(QWidget):
         about.setWordWrap(True)
         widths = (FIRST_COLUMN_IN_LETTERS, *(COLUMN_IN_LETTERS for _ in form.columns[2:]))
         self.table = line_table(self.rows, f"{form.title}: rules", widths=widths)
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.AllEditTriggers)
+        trigger = QAbstractItemView.EditTrigger
+        self.table.setEditTriggers(
+            trigger.DoubleClicked | trigger.SelectedClicked | trigger.EditKeyPressed | trigger.AnyKeyPressed
+        )
         self.table.setItemDelegate(NameDelegate(names, form.models, self.table))
         self.table.setMinimumHeight(self.fontMetrics().lineSpacing() * 5)
         self.add = QPushButton("Add rule")
