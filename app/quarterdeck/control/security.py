@@ -44,7 +44,8 @@ def local_token(path: Path) -> str:
     if len(token) >= 32:
         path.chmod(0o600)
         return token
-    token = secrets.token_urlsafe(32)
+    # In hexadecimal: one that begins with a minus would be taken for an option on the command line.
+    token = secrets.token_hex(32)
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(token, encoding="ascii")
