@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from quarterdeck.backends.base import Backend
 from quarterdeck.backends.logs import LogBook, LogFiles
 from quarterdeck.backends.owners import Owners
 from quarterdeck.compatibility.journal import Journal, Recovered
-from quarterdeck.control import address, own_log
+from quarterdeck.control import address, origins, own_log
 from quarterdeck.control.address import PublicAddress
 from quarterdeck.control.app import build_app
 from quarterdeck.control.listeners import Listener, bind
@@ -52,6 +53,7 @@ from quarterdeck.tasks import spawn
 
 OWN_LOG = "quarterdeck"
 START_COMMANDS = "bad_start_commands"
+ORIGINS = "bad_origins"
 NVML_PATIENCE = 3.0
 SAMPLE_PATIENCE = 1.0
 GIB = 1024**3
@@ -101,7 +103,8 @@ class Core:
         self._issues = Issues(events)
         self._own_log(settings)
         self._tell(report)
-        self._check_start_commands(settings)
+        self._check(START_COMMANDS, lambda: autostart.commands(settings.autostart_map))
+        self._check(ORIGINS, lambda: origins.check(settings))
         self._database, self._daemons = database, Daemons(database)
         self._journal = Journal(database)
         await self._open_servers(database)
@@ -336,19 +339,20 @@ class Core:
         asyncio.get_running_loop().call_soon(self._scheduler.update)
         if "autostart_map" in changed:
             self._issues.clear(START_COMMANDS)
+        if changed & origins.SETTINGS:
+            self._issues.clear(ORIGINS)
         if "sample_interval" in changed:
             self._sampler.set_interval(new.sample_interval)
 
     def _tell_where(self) -> None:
         core_folder.tell_where(self.folders, control_url=self.control_url, public_url=self.public_url)
 
-    def _check_start_commands(self, settings: Settings) -> None:
+    def _check(self, code: str, check: Callable[[], object]) -> None:
+        """Settings of which a part cannot be used are an issue; the rest of them counts."""
         try:
-            autostart.commands(settings.autostart_map)
+            check()
         except AppError as error:
-            self._issues.raise_issue(
-                IssueView(code=START_COMMANDS, sentence=error.sentence, hint=error.hint, severity="error")
-            )
+            self._issues.raise_issue(IssueView(code=code, sentence=error.sentence, hint=error.hint, severity="error"))
 
     def _tell(self, report: OpenReport) -> None:
         if report.quarantined is not None:

@@ -143,3 +143,13 @@ def test_keys_outlive_the_core(tmp_path: Path) -> None:
         assert second.http.get("/api/status").json()["issues"] == []
         assert _ask(second, "/v1/models").status_code == 401
         assert _ask(second, "/v1/models", key).status_code == 200
+
+
+def test_origins_of_the_environment_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    with scripted_core(tmp_path, allowed_origins=["app://x", "https://good.example"]) as core:
+        issues = core.http.get("/api/status").json()["issues"]
+        assert [issue["code"] for issue in issues] == ["bad_origins"]
+        assert "app://x" in issues[0]["sentence"]
+        for origin, status in (("https://good.example", 200), ("app://x", 403)):
+            answer = httpx.get(core.public_url + "/health", headers={"Origin": origin}, trust_env=False)
+            assert answer.status_code == status
