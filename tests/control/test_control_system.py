@@ -85,7 +85,8 @@ def test_the_public_address_has_the_events_too(core: ScriptedCore, model: str) -
 
 def test_requests_and_backends_are_told(core: ScriptedCore, model: str) -> None:
     with listen(core, topics="request,backend") as events:
-        core.http.post("/v1/chat/completions", json={"model": model})
+        ping = [{"role": "user", "content": "hello"}]
+        core.http.post("/v1/chat/completions", json={"model": model, "messages": ping})
         assert events.until("backend", name="embedded")["data"]["title"] == "Scripted engine"
         assert events.until("request", model=model)["data"]["status"] == 502
 
