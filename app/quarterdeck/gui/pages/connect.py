@@ -31,7 +31,7 @@ from quarterdeck.tasks import spawn
 if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
 
-LIST_IN_LETTERS = 30
+LIST_IN_LETTERS = 31
 SECTIONS = ("Programs", "Web server in front")
 KEY = Qt.ItemDataRole.UserRole
 
@@ -70,6 +70,7 @@ class ConnectPage(QWidget):
         self.list = QListWidget()
         self.list.setAccessibleName("Programs")
         self.list.setFixedWidth(self.fontMetrics().averageCharWidth() * LIST_IN_LETTERS)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setStyleSheet("QListWidget { padding: 6px; } QListWidget::item { padding: 6px 8px; }")
         self.list.currentItemChanged.connect(self._show_current)
         self.guide = ConnectGuideView()

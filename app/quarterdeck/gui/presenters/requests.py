@@ -14,7 +14,7 @@ from quarterdeck.schemas.requests import RequestView
 
 CLIENT_LEFT = 499
 
-_DIALECTS = {"openai": "OpenAI", "ollama": "Ollama", "anthropic": "Anthropic", "responses": "OpenAI Responses"}
+_DIALECTS = {"openai": "OpenAI", "ollama": "Ollama", "anthropic": "Anthropic", "responses": "Responses"}
 _OPERATIONS = {
     "chat": "Chat", "completion": "Completion", "embeddings": "Embeddings", "rerank": "Rerank", "speech": "Speech",
     "transcription": "Transcription", "images": "Images",
