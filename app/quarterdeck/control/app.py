@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from quarterdeck import __version__
 from quarterdeck.control import (
     backends,
+    connect,
     errors,
     keys,
     looking,
@@ -29,7 +30,7 @@ from quarterdeck.proxy.access.access import Access
 from quarterdeck.proxy.ollama_routes import BLOBS, OLLAMA_PATHS
 from quarterdeck.proxy.routes import Proxy
 
-_ROOMS = (models, orchestrate, system, backends, servers, looking, keys, snippets, requests, routing)
+_ROOMS = (models, orchestrate, system, backends, servers, looking, keys, snippets, requests, routing, connect)
 
 
 def build_app(services: Services, *, access: Access, proxy: Proxy, client_routes: Sequence[Route]) -> ASGIApp:

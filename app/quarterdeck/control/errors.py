@@ -12,6 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.dialects.openai import openai_error, retry_after
+from quarterdeck.proxy.ollama_routes import BLOBS, OLLAMA_PATHS
+from quarterdeck.proxy.routes import DIALECTS
 
 _log = logging.getLogger(__name__)
 
@@ -20,10 +22,16 @@ _HINTS = {404: "See /openapi.json for what there is.", 405: "Use another HTTP me
 
 
 def render(path: str, error: AppError) -> Response:
-    """`/v1` answers as OpenAI does, everything else with `detail`, `code` and `hint`."""
-    if path.startswith("/v1"):
-        return JSONResponse(openai_error(error), status_code=error.status, headers=retry_after(error))
-    return JSONResponse(error.as_dict(), status_code=error.status, headers=retry_after(error))
+    """In the words of those who call the path: OpenAI's, Ollama's or Anthropic's clients, or ours."""
+    if path in DIALECTS:
+        body = DIALECTS[path].error(error)
+    elif path in OLLAMA_PATHS or path.startswith(BLOBS):
+        body = DIALECTS["/api/chat"].error(error)
+    elif path.startswith("/v1"):
+        body = openai_error(error)
+    else:
+        body = error.as_dict()
+    return JSONResponse(body, status_code=error.status, headers=retry_after(error))
 
 
 def install(app: FastAPI) -> None:

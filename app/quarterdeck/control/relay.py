@@ -39,7 +39,9 @@ class Relay:
             self._events.publish(Topic.BACKEND, "changed", view)
 
     def request(self, view: RequestView) -> None:
-        self._events.publish(Topic.REQUEST, "finished", view)
+        """A request that is over, while somebody watches."""
+        if self._events.watched(Topic.REQUEST):
+            self._events.publish(Topic.REQUEST, "finished", view)
 
     def requests_passed_over(self, count: int) -> None:
         """There were more requests than are told of one by one."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import aiohttp
-
 from quarterdeck.errors import AppError
+from quarterdeck.proxy.sending import NotReached
 
 UNREACHABLE = "backend_unreachable"
 
@@ -15,15 +14,13 @@ class BackendFailed(AppError):  # noqa: N818 - reads as the event it is
 
 def of_connection(model: str, error: Exception, *, begun: bool) -> AppError:
     """What it means that a connection to the backend of `model` broke; `begun` when a part of the answer had come."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return _unreachable(model, "it did not answer in time")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return _unreachable(model, error.strerror or "nothing answers there")
+    if isinstance(error, NotReached):
+        return _unreachable(model, error.why)
     if isinstance(error, TimeoutError):
         return _too_slow(model, begun)
     return BackendFailed(
         "engine_lost",
-        f"The engine of “{model}” stopped answering ({type(error).__name__}).",
+        f"The engine of “{model}” stopped answering ({error}).",
         "What happened is told at the model and in the log of its backend. Then send the request again.",
         status=502,
     )
@@ -60,7 +57,7 @@ def closing() -> AppError:
 def defect(error: BaseException) -> AppError:
     return AppError(
         "internal_error",
-        f"Quarterdeck made a mistake while answering ({type(error).__name__}).",
+        f"Quarterdeck made a mistake while answering ({error}).",
         "Its own log says more; please report it.",
         status=500,
     )

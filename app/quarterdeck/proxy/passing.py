@@ -6,16 +6,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import aiohttp
-
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.dialects.base import Dialect, Fields
 from quarterdeck.proxy.failures import BackendFailed
 from quarterdeck.proxy.mitigations import Mitigated
 from quarterdeck.proxy.outlet import NO_BUFFER, Outlet
 from quarterdeck.proxy.questions import Sent
-from quarterdeck.proxy.sending import Patience, passed_on
+from quarterdeck.proxy.sending import Answer, Patience, passed_on
 from quarterdeck.proxy.upstreams.errors import error_within, upstream_error
+from quarterdeck.proxy.wire import Broken
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.models import ModelView
 from quarterdeck.schemas.requests import Operation
@@ -47,8 +46,8 @@ class Passage:
     view: ModelView
     kept: Callable[[str, bytes], None] | None
 
-    async def pass_on(self, answer: aiohttp.ClientResponse, patience: Patience) -> None:
-        """Raises Refused, AppError `bad_answer` (502), or what aiohttp raises when the connection breaks."""
+    async def pass_on(self, answer: Answer, patience: Patience) -> None:
+        """Raises Refused, AppError `bad_answer` (502), or wire.Broken."""
         asked = self.mitigated.asked
         if answer.status >= 300:
             raise await self._refusal(answer)
@@ -63,29 +62,31 @@ class Passage:
         else:
             await self._converted(answer, patience)
 
-    async def _refusal(self, answer: aiohttp.ClientResponse) -> AppError:
+    async def _refusal(self, answer: Answer) -> AppError:
         if answer.status < 400:
             return bad_answer(f"it answered with a redirection ({answer.status})")
         body = await _read(answer, ERROR_LIMIT, None)
         self.outlet.record.upstream(body)
         kind = BackendKind(self.view.backend)
-        return Refused(upstream_error(answer.status, body, kind, retry_after=answer.headers.get("Retry-After")), body)
+        return Refused(
+            upstream_error(answer.status, body, kind, retry_after=answer.header(b"retry-after") or None), body
+        )
 
-    async def _pump(self, answer: aiohttp.ClientResponse, patience: Patience) -> None:
+    async def _pump(self, answer: Answer, patience: Patience) -> None:
         """What is neither JSON nor events, such as sound: as it is."""
         outlet, parts = self.outlet, []
         await outlet.start(answer.status, passed_on(answer.headers))
-        async for data in answer.content.iter_any():
+        async for data in answer.parts():
             patience.heard()
             outlet.record.saw(data)
             if self.kept is not None:
                 parts.append(data)
             await outlet.client.send(data)
         if self.kept is not None:
-            self.kept(answer.headers.get("content-type", ""), b"".join(parts))
+            self.kept(answer.header(b"content-type"), b"".join(parts))
         await outlet.client.end()
 
-    async def _whole(self, answer: aiohttp.ClientResponse, patience: Patience) -> None:
+    async def _whole(self, answer: Answer, patience: Patience) -> None:
         if not self.sent.straight or self.mitigated.repair is not None:
             await self.outlet.whole(await self._hub_answer(answer, patience))
             return
@@ -98,12 +99,12 @@ class Passage:
         await self.outlet.start(answer.status, passed_on(answer.headers))
         await self.outlet.end(body)
 
-    async def _stream(self, answer: aiohttp.ClientResponse, patience: Patience) -> None:
+    async def _stream(self, answer: Answer, patience: Patience) -> None:
         """Events byte for byte, as they arrive."""
         record, client = self.outlet.record, self.outlet.client
         await self.outlet.start(answer.status, [*passed_on(answer.headers), *NO_BUFFER])
         saw = record.saw if self.sent.upstream.name == _OPENAI else record.saw_ndjson
-        async for data in answer.content.iter_any():
+        async for data in answer.parts():
             patience.heard()
             saw(data)
             record.upstream(data)
@@ -114,9 +115,9 @@ class Passage:
             raise _broken_off()
         await client.end()
 
-    async def _converted(self, answer: aiohttp.ClientResponse, patience: Patience) -> None:
+    async def _converted(self, answer: Answer, patience: Patience) -> None:
         reader, repair = self.sent.upstream.reader(self.mitigated.asked), self.mitigated.repair_chunk
-        async for data in answer.content.iter_any():
+        async for data in answer.parts():
             patience.heard()
             self.outlet.record.upstream(data)
             for chunk in reader.feed(data):
@@ -125,12 +126,12 @@ class Passage:
             raise _broken_off()
         await self.outlet.finish()
 
-    async def _hub_answer(self, answer: aiohttp.ClientResponse, patience: Patience) -> Fields:
+    async def _hub_answer(self, answer: Answer, patience: Patience) -> Fields:
         fields = self._fields(answer, await self._body(answer, patience))
         hub = self.sent.upstream.answer(self.mitigated.asked, fields)
         return hub if self.mitigated.repair is None else self.mitigated.repair(hub)
 
-    def _fields(self, answer: aiohttp.ClientResponse, body: bytes) -> Fields:
+    def _fields(self, answer: Answer, body: bytes) -> Fields:
         """The answer as JSON. Raises AppError where it is none, or tells of an error under status 200."""
         try:
             fields = json.loads(body)
@@ -142,16 +143,16 @@ class Passage:
             raise Refused(error, body)
         return fields
 
-    async def _body(self, answer: aiohttp.ClientResponse, patience: Patience) -> bytes:
+    async def _body(self, answer: Answer, patience: Patience) -> bytes:
         body = await _read(answer, ANSWER_LIMIT, patience)
         self.outlet.record.upstream(body)
         return body
 
 
-async def _read(answer: aiohttp.ClientResponse, limit: int, patience: Patience | None) -> bytes:
+async def _read(answer: Answer, limit: int, patience: Patience | None) -> bytes:
     """The body, as far as `limit` goes. Raises AppError `bad_answer` above it."""
     parts, size = [], 0
-    async for data in answer.content.iter_any():
+    async for data in answer.parts():
         if patience is not None:
             patience.heard()
         parts.append(data)
@@ -187,14 +188,14 @@ def bad_answer(why: str) -> AppError:
 
 
 def _broken_off() -> Exception:
-    return ConnectionResetError("the stream ended before the answer did")
+    return Broken("the stream ended before the answer did")
 
 
 def _is_object(body: bytes) -> bool:
     return body[:64].lstrip()[:1] == b"{"
 
 
-def _not_json(answer: aiohttp.ClientResponse, body: bytes) -> AppError:
+def _not_json(answer: Answer, body: bytes) -> AppError:
     if not body.strip():
         return bad_answer("it is empty")
     return bad_answer(f"it is no JSON but {answer.content_type}")

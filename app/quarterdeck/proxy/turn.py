@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import aiohttp
-
 from quarterdeck.backends.base import Instance
 from quarterdeck.proxy import failures
 from quarterdeck.proxy.access.access import Access
@@ -27,7 +25,8 @@ from quarterdeck.proxy.records.record import RequestRecord
 from quarterdeck.proxy.routing import capabilities
 from quarterdeck.proxy.routing.health import Health
 from quarterdeck.proxy.routing.router import Router
-from quarterdeck.proxy.sending import Patience, Sender
+from quarterdeck.proxy.sending import NotReached, Patience, Sender
+from quarterdeck.proxy.wire import Broken
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.schemas.models import ModelView
 from quarterdeck.schemas.requests import Operation
@@ -85,7 +84,7 @@ class Turn:
     async def _ask(self) -> None:
         scheduler, view = self.means.scheduler, self.view
         mitigated = await mitigate(
-            self.received.asked, view, settings=self.means.settings(), http=self.means.sender.kept
+            self.received.asked, view, settings=self.means.settings(), http=self.means.sender.pages
         )
         asked = mitigated.asked
         self.record.applied, self.record.warnings = mitigated.applied, mitigated.warnings
@@ -161,7 +160,7 @@ class Turn:
         try:
             async with patience.clock, request as answer:
                 await passage.pass_on(answer, patience)
-        except (aiohttp.ClientError, TimeoutError, ConnectionResetError) as error:
+        except (NotReached, Broken, TimeoutError) as error:
             if self.means.scheduler.closing:
                 raise failures.closing() from error
             raise failures.of_connection(view.name, error, begun=self.client.begun) from error
