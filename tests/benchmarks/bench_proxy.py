@@ -122,7 +122,10 @@ def plain(url: str, key: str, connections: int, seconds: int) -> dict[str, float
         )
         script.flush()
         said = subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script.name, f"{url}/chat/completions"],
+            [
+                "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script.name,
+                f"{url}/chat/completions",
+            ],
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
     if "Non-2xx" in said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import math
 import ssl
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import aiohttp
 
@@ -26,6 +27,7 @@ WHOLE_ANSWER_FACTOR = 12
 
 _NEVER = math.inf
 _CLOSES_AFTER_STREAM = frozenset({BackendKind.EMBEDDED, BackendKind.LLAMA_SERVER})
+_IN_PATH = "/%:@!$&'()*+,;=-._~"
 _EVENT_STREAM = "text/event-stream"
 
 
@@ -201,21 +203,22 @@ class _Wanted(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def _head(wanted: _Wanted) -> tuple[Place, bytes]:
-    """Where a request goes and how it begins. Raises ValueError for what is no header."""
+    """Where a request goes and how it begins. Raises NotReached for what is no header."""
     path = wanted.path
     if path.startswith("/v1/"):
         path = wanted.api_path + path[3:]
     url = urlsplit(wanted.base_url + path)
     tls = url.scheme == "https"
     place = Place(url.hostname or "", url.port or (443 if tls else 80), tls)
-    target = url.path + (f"?{urlencode(wanted.query)}" if wanted.query else "")
-    host = url.netloc.rpartition("@")[2]
+    target = quote(url.path, safe=_IN_PATH) + (f"?{urlencode(wanted.query)}" if wanted.query else "")
+    who, _, host = url.netloc.rpartition("@")
+    login = [f"authorization: Basic {base64.b64encode(unquote(who).encode()).decode()}"] if who else []
     lines = [
-        f"POST {target} HTTP/1.1", f"host: {host}", f"content-type: {wanted.content_type}",
+        f"POST {target} HTTP/1.1", f"host: {host}", *login, f"content-type: {wanted.content_type}",
         f"accept: {_EVENT_STREAM if wanted.stream else '*/*'}", *(f"{name}: {value}" for name, value in wanted.headers),
     ]  # fmt: skip
     if any("\r" in line or "\n" in line or "\0" in line for line in lines):
-        raise ValueError("a header of the request has a line break")
+        raise NotReached("its key or another header for it has a line break")
     return place, "".join(f"{line}\r\n" for line in lines).encode("latin-1", "replace")
 
 

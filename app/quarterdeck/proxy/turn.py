@@ -153,11 +153,11 @@ class Turn:
         stream = mitigated.asked.stream and not mitigated.whole
         passage = Passage(outlet, sent, mitigated, view, self._keeper(mitigated.asked))
         patience = Patience(profile, stream=stream)
-        request = self.means.sender.post(
-            instance, view.backend, sent.path, sent.body,
-            content_type=sent.content_type, stream=stream, connect=profile.connect,
-        )  # fmt: skip
         try:
+            request = self.means.sender.post(
+                instance, view.backend, sent.path, sent.body,
+                content_type=sent.content_type, stream=stream, connect=profile.connect,
+            )  # fmt: skip
             async with patience.clock, request as answer:
                 await passage.pass_on(answer, patience)
         except (NotReached, Broken, TimeoutError) as error:
