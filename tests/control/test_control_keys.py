@@ -153,3 +153,13 @@ def test_origins_of_the_environment_that_cannot_be_used_are_told(tmp_path: Path)
         for origin, status in (("https://good.example", 200), ("app://x", 403)):
             answer = httpx.get(core.public_url + "/health", headers={"Origin": origin}, trust_env=False)
             assert answer.status_code == status
+
+
+@pytest.mark.parametrize(("path", "dialect"), [("/v1/models", "openai"), ("/api/tags", "ollama")])
+def test_people_see_why_a_client_without_a_key_fails(core: ScriptedCore, path: str, dialect: str) -> None:
+    _add(core, "laptop")
+    assert _ask(core, path, "sk-wrong").status_code == 401
+    seen = core.http.get("/api/requests").json()[0]
+    assert (seen["path"], seen["dialect"], seen["status"]) == (path, dialect, 401)
+    assert seen["error"] == "This API key is not known."
+    assert "sk-wrong" not in core.http.get("/api/requests").text

@@ -52,4 +52,5 @@ def build_app(services: Services, *, access: Access, proxy: Proxy, client_routes
         access=access,
         settings=lambda: services.preferences.current,
         ollama_paths=[*OLLAMA_PATHS, BLOBS + "{digest}"],
+        refused=proxy.refused,
     )

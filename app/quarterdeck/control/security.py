@@ -80,10 +80,17 @@ class Guard:
 
     Control routes need the local token or an admin key; every other path needs what `access` asks, except
     OPEN_PATHS. `ollama_paths` are those below /api/ that are no control routes; “{…}” at their end stands for anything.
+    `refused` hears of each request of a client that was refused.
     """
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, settings: Callable[[], Settings], ollama_paths: Iterable[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        settings: Callable[[], Settings],
+        ollama_paths: Iterable[str] = (),
+        refused: Callable[[Scope, AppError], None] = lambda _scope, _error: None,
     ) -> None:
         self._app = app
         self._access = access
@@ -94,6 +101,7 @@ class Guard:
         self._ollama_below = tuple(path.partition("{")[0] for path in ollama_paths if "{" in path)
         self._rules = _Rules(settings(), self._own_names)
         self._loopback: dict[str, bool] = {}
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -116,6 +124,8 @@ class Guard:
             if length is not None and length > rules.body_limit and not unlimited:
                 raise too_large(rules.body_limit)
         except AppError as error:
+            if not self._is_control(scope["path"]):
+                self._refused(scope, error)
             await _refuse(error, scope, receive, _dressed(send, extra, rules.cache))
             return
         if extra or rules.cache is not None:

@@ -16,6 +16,7 @@ from quarterdeck.proxy.dialects.openai import OPENAI_PATHS, OpenAIDialect
 from quarterdeck.proxy.dialects.responses import ResponsesDialect
 from quarterdeck.proxy.exchange import Exchange
 from quarterdeck.proxy.reading import FORM_PATHS, parse
+from quarterdeck.proxy.records.record import RequestRecord
 from quarterdeck.proxy.turn import Means
 
 _OPENAI = OpenAIDialect()
@@ -43,6 +44,14 @@ class Proxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await Exchange(self._means, DIALECTS[scope["path"]], Client(scope, receive, send)).run()
+
+    def refused(self, scope: Scope, error: AppError) -> None:
+        """Remember a request that was refused before it was read, so that people see why a client fails."""
+        path, client = scope["path"], scope.get("client")
+        asked = DIALECTS.get(path, _OLLAMA if path.startswith("/api/") else _OPENAI)
+        record = RequestRecord(self._means.log, path=path, dialect=asked.name, client=client[0] if client else None)
+        record.failed(error.status, error.sentence, error.code)
+        record.finish(client_left=False)
 
     def routes(self) -> list[Route]:
         """The same paths for a framework, so that it knows and describes them."""
