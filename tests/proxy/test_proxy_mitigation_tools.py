@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf_writer import gguf_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 from mitigating import chat, mended, mended_now, model, said
@@ -44,6 +46,27 @@ async def test_tools_are_left_out_where_the_model_has_none() -> None:
     assert result.repair is None
     assert "gemma2:2b" in result.warnings[0]
     assert asked == before
+
+
+async def test_tools_are_left_out_where_llama_cpp_would_lose_them(tmp_path: Path) -> None:
+    says = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    asked = chat(("user", "Hi"), tools=[_TOOL])
+    files = {"none": {}, "same": {"tokenizer.chat_template": f"{says}{{{{ tools }}}}"},
+             "own": {"tokenizer.chat_template.tool_use": f"{says}{{{{ tools }}}}"}}  # fmt: skip
+    for name, facts in files.items():
+        file = tmp_path / f"{name}.gguf"
+        file.write_bytes(gguf_bytes({"tokenizer.chat_template": says, **facts}))
+        result = await mended(asked, model(name, "embedded", path=str(file)))
+        assert result.applied == (["strip-tools"] if name == "none" else [])
+        kept = await mended(asked, model(name, "embedded", path=str(file), policy={"tools": "keep"}))
+        assert kept.asked is asked
+    insisting = chat(("user", "Hi"), tools=[_TOOL], tool_choice="required")
+    with pytest.raises(AppError, match="cannot use tools"):
+        await mended(insisting, model("none", "embedded", path=str(tmp_path / "none.gguf")))
+    # vLLM has options for tools, and holds the model to them without its template.
+    (tmp_path / "chat_template.jinja").write_text(says)
+    config = json.dumps({"tool_call_parser": "hermes"})
+    assert (await mended(asked, model("x", "vllm", path=str(tmp_path), load_config=config))).asked is asked
 
 
 async def test_earlier_calls_are_told_in_words_when_tools_are_left_out() -> None:

@@ -44,6 +44,20 @@ def test_a_plain_request_is_not_touched() -> None:
     assert (renamed.fields["model"], wanted.fields["model"]) == ("served", "m")
 
 
+def test_a_tool_that_must_be_called_is_the_only_one_that_llama_cpp_gets() -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in ("look", "find")]
+    choice = {"type": "function", "function": {"name": "find"}}
+    wanted = asked(messages=USER, tools=tools, tool_choice=choice)
+    question = openai.ask(wanted, BackendKind.EMBEDDED, "m")
+    assert (question.fields["tools"], question.fields["tool_choice"]) == ([tools[1]], "required")
+    assert question.dropped == []
+    assert wanted.fields["tools"] == tools
+    assert openai.ask(wanted, BackendKind.VLLM, "m").fields is wanted.fields
+    for odd in ({"type": "function", "function": {"name": "other"}}, {"type": "allowed_tools"}):
+        lost = openai.ask(asked(messages=USER, tools=tools, tool_choice=odd), BackendKind.LLAMA_SERVER, "m")
+        assert lost.dropped == ["tool_choice"]
+
+
 @pytest.mark.parametrize(
     ("kind", "sent", "dropped"),
     [

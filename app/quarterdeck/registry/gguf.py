@@ -100,6 +100,11 @@ class GgufHeader:
     def has_chat_template(self) -> bool:
         return self.chat_template is not None
 
+    @property
+    def tool_template(self) -> str | None:
+        """The chat template for requests with tools, where the file has one of its own for them."""
+        return _text(self.facts, "tokenizer.chat_template.tool_use")
+
 
 @dataclass
 class _Tensors:
@@ -315,7 +320,7 @@ def _align(value: int, alignment: int) -> int:
     return (value + alignment - 1) // alignment * alignment
 
 
-def _text(facts: dict[str, object], key: str) -> str | None:
+def _text(facts: Mapping[str, object], key: str) -> str | None:
     value = facts.get(key)
     if not isinstance(value, str):
         return None

@@ -17,11 +17,13 @@ from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.models import ModelView
 
 LOCAL_ENGINES = frozenset((BackendKind.EMBEDDED, BackendKind.LLAMA_SERVER, BackendKind.VLLM))
+_LLAMA_CPP = frozenset((BackendKind.EMBEDDED, BackendKind.LLAMA_SERVER))
 _MOST_KEPT = 2000
 
 _NO_SYSTEM = "system role not supported"
 _ALTERNATES = "roles must alternate"
 _SYSTEM_FIRST = re.compile(r"system message must be (at the |the )?(beginning|first)", re.IGNORECASE)
+_SPEAKS_OF_TOOLS = re.compile("tool|function", re.IGNORECASE)
 _NO_TOOLS = "does not support tools"
 _NO_AUTO_TOOLS = "tool choice requires --enable-auto-tool-choice"
 
@@ -39,7 +41,8 @@ _TURNS_ARCHITECTURES = frozenset(("gemma3", "gemma3_text"))
 class Traits:
     """`no_system`: no system role; `system_first`: only at the beginning; `turns`: user and assistant must alternate.
 
-    `turns_with_tools` says that messages of tool calls may stand between the turns. `no_tools` was learned.
+    `turns_with_tools` says that messages of tool calls may stand between the turns; `no_tools`, that the engine refuses
+    or loses tools.
     """
 
     no_system: bool = False
@@ -61,7 +64,11 @@ async def traits_of(view: ModelView) -> Traits:
         template = None
         if view.path and view.backend in LOCAL_ENGINES:
             template = await asyncio.to_thread(_template, Path(view.path), options_of(view))
-        found = _keep(key, by_template(template) if template else by_name(view))
+        found = by_template(template) if template else by_name(view)
+        if template and view.backend in _LLAMA_CPP and not _SPEAKS_OF_TOOLS.search(template):
+            # llama.cpp leaves tools out without a word when the template has no place for them.
+            found = replace(found, no_tools=True)
+        _keep(key, found)
     return found
 
 
@@ -141,7 +148,9 @@ def _template(path: Path, options: dict[str, Any]) -> str | None:
         return _read(Path(given)) or (given if "{" in given else None)
     if not path.is_dir():
         try:
-            return read_header(path).chat_template
+            header = read_header(path)
+            # The second is the one that llama.cpp takes for requests with tools.
+            return "\n".join(filter(None, (header.chat_template, header.tool_template))) or None
         except (AppError, OSError):
             return None
     return _read(path / "chat_template.jinja") or _inside(path / "chat_template.json", path / "tokenizer_config.json")

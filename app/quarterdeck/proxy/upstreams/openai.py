@@ -10,6 +10,7 @@ from quarterdeck.proxy.dialects.ollama_words import ROOT_WORDS
 from quarterdeck.proxy.upstreams.base import Question, Reader, Upstream
 from quarterdeck.proxy.upstreams.openai_answer import OpenAIReader, whole
 from quarterdeck.proxy.upstreams.openai_fields import NO_EFFECT, changes_nothing
+from quarterdeck.proxy.values import as_object, as_objects
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.requests import Operation
 
@@ -57,8 +58,12 @@ class OpenAIUpstream(Upstream):
         dropped: list[str] = []
         if not HUB_EXTENSIONS.isdisjoint(fields):
             fields, dropped = _without_extensions(asked, kind)
-        if kind in _LLAMA_CPP_KINDS and "repetition_penalty" in fields:
-            fields = {**fields, "repeat_penalty": fields["repetition_penalty"]}
+        if kind in _LLAMA_CPP_KINDS:
+            if "repetition_penalty" in fields:
+                fields = {**fields, "repeat_penalty": fields["repetition_penalty"]}
+            if isinstance(fields.get("tool_choice"), dict):
+                fields, lost = _required_tool(fields)
+                dropped += lost
         if kind is BackendKind.OLLAMA:
             dropped += [
                 name
@@ -77,6 +82,15 @@ class OpenAIUpstream(Upstream):
 
     def needed_for(self, asked: Asked) -> Collection[str]:
         return ()
+
+
+def _required_tool(fields: Fields) -> tuple[Fields, list[str]]:
+    """The fields with the tool that must be called as the only one: llama.cpp passes a choice by name over."""
+    named = as_object(fields["tool_choice"].get("function")).get("name")
+    tools = [tool for tool in as_objects(fields.get("tools")) if as_object(tool.get("function")).get("name") == named]
+    if named is None or not tools:
+        return fields, ["tool_choice"]
+    return {**fields, "tools": tools, "tool_choice": "required"}, []
 
 
 def _without_extensions(asked: Asked, kind: BackendKind) -> tuple[Fields, list[str]]:
