@@ -151,3 +151,55 @@ def test_not_a_number_is_not_a_number() -> None:
 def _view(default: object) -> SettingView:
     return SettingView(name="x", value=default, default=default, source="default", environment="X", help="", group="G",
                        label="X", restart=False)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("QUARTERDECK_PORT", "port"), ("close BUTTON", "close_action"), ("like the desktop", "theme"),
+     ("storage database", "database_url")],
+)  # fmt: skip
+def test_the_filter_finds_labels_help_groups_and_variables(page: SettingsPage, text: str, found: str) -> None:
+    every = page.shown
+    page.search.setText(text)
+    assert found in page.shown
+    assert len(page.shown) < len(every)
+    groups = {page.sections.item(row).text() for row in range(page.sections.count())}
+    assert groups == {page.rows[name].view.group for name in page.shown}
+    page.search.clear()
+    assert page.shown == every
+
+
+def test_an_empty_result_says_so_and_escape_clears(page: SettingsPage, core: FakeCore, qtbot: QtBot) -> None:
+    page.search.setText("no such thing")
+    assert page.shown == []
+    assert page.empty.isVisible()
+    assert page.empty.title.text() == "No setting matches “no such thing”"
+    assert not page.about.isVisible()
+    qtbot.keyClick(page.search, Qt.Key.Key_Escape)
+    assert set(page.shown) == set(core.settings)
+    assert not page.empty.isVisible()
+    page.search.setText("tray")
+    assert page.desktop.isVisible()
+    page.focus_setting("port")
+    assert page.rows["port"].isVisible()
+
+
+def test_a_filter_holds_when_the_settings_change(
+    page: SettingsPage, core: FakeCore, store: Store, qtbot: QtBot
+) -> None:
+    page.search.setText("reach lets the system choose")
+    with qtbot.waitSignal(store.settings_changed):
+        core.publish("setting", "changed", core.settings["theme"].model_copy(update={"value": "dark"}))
+    assert page.shown == ["port"]
+
+
+def test_a_group_is_gone_to_and_marked_while_scrolling(page: SettingsPage, qtbot: QtBot) -> None:
+    page.resize(1000, 600)
+    bar, sections = page._area.verticalScrollBar(), page.sections
+    qtbot.waitUntil(lambda: bar.maximum() > 2000)
+    sections.setCurrentRow([sections.item(row).text() for row in range(sections.count())].index("Records"))
+    assert bar.value() == page.rows["capture_requests"].parentWidget().y()
+    bar.setValue(0)
+    assert sections.currentRow() == 0
+    bar.setValue(bar.maximum())
+    assert sections.currentItem().text() == "About"

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
-from PySide6.QtCore import Slot
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Slot
+from PySide6.QtGui import QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QScrollArea, QVBoxLayout, QWidget
 
 from quarterdeck.errors import AppError
-from quarterdeck.gui.presenters.setting import group_order
+from quarterdeck.gui.presenters.setting import group_order, needle
 from quarterdeck.gui.store import Store
 from quarterdeck.gui.widgets.about import About
 from quarterdeck.gui.widgets.desktop_group import DesktopGroup
+from quarterdeck.gui.widgets.empty_state import EmptyState
+from quarterdeck.gui.widgets.section_list import SectionList
 from quarterdeck.gui.widgets.setting_row import SettingRow
 from quarterdeck.schemas.system import SettingView
 from quarterdeck.tasks import spawn
 
-WIDTH_IN_LETTERS = 120
+WIDTH_IN_LETTERS = 112
+
+
+class Section(NamedTuple):
+    """One card of the page: `rows` with what a search looks into, or the words of a card without rows."""
+
+    title: str
+    card: QWidget
+    rows: tuple[tuple[SettingRow, str], ...] = ()
+    words: str = ""
 
 
 class SettingsPage(QWidget):
@@ -27,24 +39,16 @@ class SettingsPage(QWidget):
         super().__init__(parent)
         self._store = store
         self.rows: dict[str, SettingRow] = {}
-        self._groups: list[QWidget] = []
-        self._column = QVBoxLayout()
-        self._column.setSpacing(16)
-        self._column.setContentsMargins(28, 22, 28, 28)
-        title = QLabel("Settings")
-        title.setProperty("role", "title")
-        self._column.addWidget(title)
+        self._groups: list[Section] = []
         self.desktop = DesktopGroup()
         self.desktop.done.connect(store.toast)
         self.about = About()
         self.about.copied.connect(self._on_copied)
-        self._column.addWidget(self.desktop)
-        self._column.addWidget(self.about)
-        self._column.addStretch()
-        self._area = self._scroll_area()
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self._area)
+        self._last = [
+            Section("Desktop", self.desktop, words="desktop application menu start at login tray autostart"),
+            Section("About", self.about, words="about version versions licence data folder"),
+        ]
+        self._build_page()
         store.settings_changed.connect(self._on_settings)
         store.status_changed.connect(self._on_status)
         self._on_settings()
@@ -60,14 +64,68 @@ class SettingsPage(QWidget):
         """Scroll to a setting and put the cursor into it."""
         row = self.rows.get(name)
         if row is not None:
+            self.search.clear()
             self._area.ensureWidgetVisible(row)
             row.editor.setFocus()
+
+    @property
+    def shown(self) -> list[str]:
+        """The names of the settings that pass the filter."""
+        return [name for name, row in self.rows.items() if not row.isHidden()]
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape and self.search.text():
+            self.search.clear()
+        else:
+            super().keyPressEvent(event)
+
+    def _build_page(self) -> None:
+        title = QLabel("Settings")
+        title.setProperty("role", "title")
+        self.search = QLineEdit(placeholderText="Filter settings", clearButtonEnabled=True)
+        self.search.setAccessibleName("Filter settings")
+        self.search.setToolTip("Words of the name, help or group of a setting, or its environment variable (Ctrl+F)")
+        self.search.textChanged.connect(self._filter)
+        self.search.setMaximumWidth(self._column_width())
+        self.sections = SectionList("Groups of settings")
+        self.sections.wanted.connect(self._go_to)
+        self.empty = EmptyState("search")
+        self.empty.chosen.connect(self.search.clear)
+        self.empty.hide()
+        self._column = QVBoxLayout()
+        self._column.setSpacing(16)
+        self._column.setContentsMargins(0, 0, 10, 24)
+        for section in self._last:
+            self._column.addWidget(section.card)
+        self._column.addWidget(self.empty)
+        self._column.addStretch()
+        self._area = self._scroll_area()
+        self._area.verticalScrollBar().valueChanged.connect(self._mark)
+        right = QVBoxLayout()
+        right.setSpacing(12)
+        right.addWidget(self.search)
+        right.addWidget(self._area, 1)
+        below = QHBoxLayout()
+        below.setSpacing(16)
+        below.addWidget(self.sections)
+        below.addLayout(right, 1)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(24, 20, 12, 0)
+        outer.setSpacing(12)
+        outer.addWidget(title)
+        outer.addLayout(below, 1)
+        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
+        find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        find.activated.connect(self.focus_search)
+
+    def _column_width(self) -> int:
+        return self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS
 
     def _scroll_area(self) -> QScrollArea:
         narrow = QWidget()
         narrow.setProperty("plain", "true")
         narrow.setLayout(self._column)
-        narrow.setMaximumWidth(self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS)
+        narrow.setMaximumWidth(self._column_width() + self._column.contentsMargins().right())
         holder = QWidget()
         holder.setProperty("plain", "true")
         row = QHBoxLayout(holder)
@@ -82,6 +140,11 @@ class SettingsPage(QWidget):
         return area
 
     @Slot()
+    def focus_search(self) -> None:
+        self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.search.selectAll()
+
+    @Slot()
     def _on_settings(self) -> None:
         views = self._store.settings
         if set(views) != set(self.rows):
@@ -94,18 +157,19 @@ class SettingsPage(QWidget):
         self.about.show_status(self._store.status)
 
     def _build(self, views: list[SettingView]) -> None:
-        for card in self._groups:
-            self._column.removeWidget(card)
-            card.deleteLater()
+        for section in self._groups:
+            self._column.removeWidget(section.card)
+            section.card.deleteLater()
         self._groups.clear()
         self.rows.clear()
         ordered = sorted(views, key=lambda view: group_order(view.group))
-        for position, (group, members) in enumerate(groupby(ordered, key=lambda view: view.group), start=1):
-            card = self._card(group, list(members))
-            self._groups.append(card)
-            self._column.insertWidget(position, card)
+        for position, (group, members) in enumerate(groupby(ordered, key=lambda view: view.group)):
+            section = self._section(group, list(members))
+            self._groups.append(section)
+            self._column.insertWidget(position, section.card)
+        self._filter()
 
-    def _card(self, group: str, views: list[SettingView]) -> QFrame:
+    def _section(self, group: str, views: list[SettingView]) -> Section:
         card = QFrame()
         card.setProperty("card", "true")
         column = QVBoxLayout(card)
@@ -118,7 +182,51 @@ class SettingsPage(QWidget):
             row = self.rows[view.name] = SettingRow(view)
             row.changed.connect(self._on_changed)
             column.addWidget(row)
-        return card
+        return Section(group, card, tuple((self.rows[view.name], needle(view)) for view in views))
+
+    @property
+    def _sections(self) -> list[Section]:
+        return [*self._groups, *self._last]
+
+    @Slot()
+    def _filter(self) -> None:
+        words = self.search.text().lower().split()
+        found = []
+        self._area.setUpdatesEnabled(False)
+        for section in self._sections:
+            fits = [all(word in text for word in words) for _, text in section.rows]
+            for (row, _), fit in zip(section.rows, fits, strict=True):
+                row.setVisible(fit)
+            shown = any(fits) or (not section.rows and all(word in section.words for word in words))
+            section.card.setVisible(shown)
+            if shown:
+                found.append(section.title)
+        self.empty.setVisible(not found)
+        if not found:
+            self.empty.show_state(
+                "search", f"No setting matches “{self.search.text().strip()}”", "", "Clear the filter"
+            )
+        self.sections.offer(found)
+        self._area.verticalScrollBar().setValue(0)
+        self.sections.mark(found[0] if found else "")
+        self._area.setUpdatesEnabled(True)
+
+    @Slot(str)
+    def _go_to(self, title: str) -> None:
+        card = next(section.card for section in self._sections if section.title == title)
+        self._area.verticalScrollBar().setValue(card.y())
+        # The last cards cannot reach the top: what was chosen is marked all the same.
+        self.sections.mark(title)
+
+    @Slot(int)
+    def _mark(self, value: int) -> None:
+        shown = [section for section in self._sections if not section.card.isHidden()]
+        if not shown:
+            return
+        bar = self._area.verticalScrollBar()
+        above = [section for section in shown if section.card.y() <= value + bar.singleStep()]
+        at_end = value > 0 and value == bar.maximum()
+        self.sections.mark((shown[-1] if at_end else above[-1] if above else shown[0]).title)
 
     @Slot(str)
     def _on_copied(self, said: str) -> None:

@@ -39,6 +39,12 @@ def group_order(name: str) -> tuple[int, str]:
     return (GROUPS.index(name), "") if name in GROUPS else (len(GROUPS), name)
 
 
+def needle(view: SettingView) -> str:
+    """What a search looks into."""
+    choices = [choice_words(view.name, choice) for choice in view.choices or ()]
+    return "\n".join((view.label, view.help, view.group, view.environment, view.name, *choices)).lower()
+
+
 def choice_words(setting: str, choice: str) -> str:
     return _WORDS.get((setting, choice), choice.capitalize())
 

@@ -44,6 +44,7 @@ class SettingRow(QWidget):
         help_text.setProperty("role", "muted")
         help_text.setWordWrap(True)
         self.editor = self._make_editor()
+        self.editor.setProperty("invalid", "false")
         self.editor.setAccessibleName(view.label)
         self.editor.setAccessibleDescription(view.help)
         self.editor.setFixedWidth(self.fontMetrics().averageCharWidth() * EDITOR_LETTERS)
@@ -136,7 +137,10 @@ class SettingRow(QWidget):
         self.reset.setVisible(may and self.view.value != self.view.default)
 
     def _mark(self, invalid: bool) -> None:
-        self.editor.setProperty("invalid", "true" if invalid else "false")
+        told = "true" if invalid else "false"
+        if self.editor.property("invalid") == told:
+            return
+        self.editor.setProperty("invalid", told)
         self.editor.style().unpolish(self.editor)
         self.editor.style().polish(self.editor)
 
