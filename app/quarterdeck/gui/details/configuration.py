@@ -117,9 +117,11 @@ class ConfigurationTab(QWidget):
         column.addWidget(self.editor, 1)
         for part in (self.reload, self.place, self.bar):
             column.addWidget(part)
-        scope = Qt.ShortcutContext.WidgetWithChildrenShortcut
-        QShortcut(QKeySequence.StandardKey.Save, self, self.save, context=scope)
-        QShortcut(QKeySequence("Ctrl+Shift+F"), self, self.editor.format_text, context=scope)
+        for keys, action in ((QKeySequence(QKeySequence.StandardKey.Save), self.save),
+                             (QKeySequence("Ctrl+Shift+F"), self.editor.format_text)):  # fmt: skip
+            shortcut = QShortcut(keys, self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(action)
 
     def _show_refused_load(self, model: ModelView) -> None:
         """When the last load failed because of the configuration, mark the option it complained about."""

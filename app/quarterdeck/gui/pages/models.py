@@ -139,8 +139,9 @@ class ModelsPage(QWidget):
         self._store.models_reset.connect(self._show_state)
         self._store.model_removed.connect(self._removed)
         self.rows.changed.connect(self._show_state)
-        scope = Qt.ShortcutContext.WidgetWithChildrenShortcut
-        QShortcut(QKeySequence.StandardKey.Find, self, self.focus_search, context=scope)
+        find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
+        find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        find.activated.connect(self.focus_search)
 
     @Slot()
     def focus_search(self) -> None:
