@@ -107,6 +107,21 @@ def test_rules_are_written_and_saved(page: RoutingPage, core: FakeCore, qtbot: Q
     assert page.unsaved() == set()
 
 
+def test_without_rules_the_table_says_how_to_begin(page: RoutingPage, qtbot: QtBot) -> None:
+    sharing = page.editor.pages[Kind.BALANCE]
+    page.editor.tabs.setCurrentWidget(sharing)
+    assert sharing.empty.isVisible()
+    assert "shared among models" in sharing.empty.words.text()
+    assert "write the name that clients ask for" in sharing.empty.words.text()
+    sharing.empty.button.click()
+    assert sharing.table.isVisible()
+    assert any(field.isVisible() for field in sharing.table.viewport().findChildren(QLineEdit))
+    sharing.table.selectRow(0)
+    sharing.remove.click()
+    assert sharing.empty.isVisible()
+    assert not patterns(page).empty.isVisible()
+
+
 def test_patterns_change_places(page: RoutingPage, core: FakeCore, qtbot: QtBot) -> None:
     rules = patterns(page)
     page.editor.tabs.setCurrentWidget(rules)

@@ -114,6 +114,7 @@ class SettingsPage(QWidget):
         outer.setSpacing(12)
         outer.addWidget(title)
         outer.addLayout(below, 1)
+        QWidget.setTabOrder(self.search, self.sections)
         find = QShortcut(QKeySequence(QKeySequence.StandardKey.Find), self)
         find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         find.activated.connect(self.focus_search)

@@ -40,10 +40,15 @@ class Kind(StrEnum):
 
 
 class Form(NamedTuple):
-    """How rules of one kind are written. In the columns of `models`, names of models are offered while typing."""
+    """How rules of one kind are written. In the columns of `models`, names of models are offered while typing.
+
+    `about` says what such a rule does, `none` that there is none, and `begin` how to write the first.
+    """
 
     title: str
     about: str
+    none: str
+    begin: str
     columns: tuple[str, ...]
     models: tuple[int, ...]
     ordered: bool
@@ -69,6 +74,8 @@ FORMS: dict[Kind, Form] = {
     Kind.CAPABILITIES: Form(
         "Capabilities",
         "A word that clients can ask for like a model, such as “code”. The first of its models that is up answers.",
+        "No capabilities yet",
+        "Add a rule, write the word, and behind it your models, the best first.",
         ("Word", "Models, in order"),
         (1,),
         False,
@@ -78,6 +85,8 @@ FORMS: dict[Kind, Form] = {
     Kind.PATTERNS: Form(
         "Patterns",
         "Names that fit a regular expression from beginning to end, such as “gpt-4.*”. The first that fits counts.",
+        "No patterns yet",
+        "Add a rule, write gpt-4.* as its pattern, and the model that should answer instead.",
         ("Pattern", "Model"),
         (1,),
         True,
@@ -87,6 +96,8 @@ FORMS: dict[Kind, Form] = {
     Kind.BALANCE: Form(
         "Sharing",
         "Requests for one name are shared among models. “a × 3, b” sends three of four requests to a.",
+        "Nothing is shared yet",
+        "Add a rule, write the name that clients ask for, and the models that share its requests.",
         ("Name", "Models and weights"),
         (0, 1),
         False,
@@ -99,6 +110,8 @@ FORMS: dict[Kind, Form] = {
     Kind.FALLBACKS: Form(
         "Fallbacks",
         "The models that answer in place of another, in order. * stands for every model.",
+        "No fallbacks yet",
+        "Add a rule, write a model that may fail, and behind it those that answer then.",
         ("Model", *CLASS_TITLES.values()),
         (0, 1, 2, 3),
         False,

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QStackedWidget,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -20,6 +21,7 @@ from quarterdeck.gui import theme
 from quarterdeck.gui.details.save_bar import SaveBar
 from quarterdeck.gui.models.rule_list import RuleList
 from quarterdeck.gui.presenters.routing import FORMS, Kind, Lines, Problem, lines_of, rules_of
+from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.name_completer import NameDelegate, Names
 from quarterdeck.gui.widgets.tables import line_table
 from quarterdeck.schemas.requests import RoutingRules
@@ -29,8 +31,8 @@ COLUMN_IN_LETTERS = 20
 MOST_PROBLEMS = 3
 
 
-class RulePage(QWidget):
-    """The rules of one kind."""
+class RulePage(QStackedWidget):
+    """The rules of one kind; where there are none, what such a rule is good for."""
 
     def __init__(self, kind: Kind, names: Names, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,15 +61,22 @@ class RulePage(QWidget):
         for button in (self.up, self.down):
             button.setVisible(form.ordered)
         row.addStretch(1)
-        column = QVBoxLayout(self)
+        rules = QWidget()
+        column = QVBoxLayout(rules)
         column.setContentsMargins(0, 10, 0, 0)
         column.setSpacing(8)
         column.addWidget(about)
         column.addWidget(self.table, 1)
         column.addLayout(row)
+        self.empty = EmptyState("routing")
+        self.empty.show_state("routing", form.none, f"{form.about}\n{form.begin}", "Add rule")
+        self.empty.chosen.connect(self._add)
+        self.addWidget(rules)
+        self.addWidget(self.empty)
         self.table.selectionModel().selectionChanged.connect(self._show_buttons)
-        self.rows.modelReset.connect(self._show_buttons)
-        self._show_buttons()
+        for change in (self.rows.modelReset, self.rows.rowsInserted, self.rows.rowsRemoved):
+            change.connect(self._show_lines)
+        self._show_lines()
 
     @property
     def _row(self) -> int:
@@ -97,6 +106,11 @@ class RulePage(QWidget):
     def _move(self, by: int) -> None:
         if self._row >= 0:
             self.table.selectRow(self.rows.move(self._row, by))
+
+    @Slot()
+    def _show_lines(self) -> None:
+        self.setCurrentIndex(0 if self.rows.lines else 1)
+        self._show_buttons()
 
     @Slot()
     def _show_buttons(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal, Slot
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame, QListWidget, QWidget
 
-ROOM = 40
+ROOM = 32
+PADDING = 14
 
 
 class SectionList(QListWidget):
@@ -33,6 +34,8 @@ class SectionList(QListWidget):
         with QSignalBlocker(self):
             self.clear()
             self.addItems(titles)
+            for row in range(self.count()):
+                self.item(row).setSizeHint(QSize(0, self.fontMetrics().height() + PADDING))
         widest = max((self.fontMetrics().horizontalAdvance(title) for title in titles), default=0)
         # It keeps its width when parts are left out, so that the page does not jump.
         self._width = max(self._width, widest + ROOM)
