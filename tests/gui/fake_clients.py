@@ -17,8 +17,10 @@ from quarterdeck.schemas.access import (
     NewKey,
     ProxySnippet,
 )
+from quarterdeck.schemas.models import ModelView
 from quarterdeck.schemas.requests import (
     Captured,
+    MitigationView,
     RequestDetail,
     RequestView,
     RouteReport,
@@ -75,6 +77,13 @@ class FakeClients:
         self.problems: list[RuleProblem] = []
         self.default_model = ""
         self.report: RouteReport | None = None
+
+    def mitigations(self, model: ModelView) -> list[MitigationView]:
+        policy = model.client_policy
+        return [
+            MitigationView(title="System prompt", sentence="Chats get the saved one.", on=bool(policy.system_prompt)),
+            MitigationView(title="Fold the system role", sentence="It is folded.", on=bool(policy.fold_system)),
+        ]
 
     def answer(self, method: str, parts: list[str], body: Any) -> Answer:
         match (method, *parts):

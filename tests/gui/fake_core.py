@@ -214,6 +214,8 @@ class FakeCore(httpx.AsyncBaseTransport):
                 return self._patch(name, body)
             case ("GET", "models", name, "attempts"):
                 return 200, _dump(self.attempts.get(name, []))
+            case ("GET", "models", name, "mitigations") if name in self.models:
+                return 200, _dump(self.clients.mitigations(self.models[name]))
             case ("POST", "orchestrate", action):
                 return await self._orchestrate(action, body)
             case ("GET", "status"):

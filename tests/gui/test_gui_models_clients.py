@@ -90,6 +90,21 @@ def test_what_the_core_refuses_is_said_below(panel: DetailsPanel, core: FakeCore
     assert tab.bar.save.isEnabled()
 
 
+def test_what_is_done_to_requests_is_shown_and_read_again(panel: DetailsPanel, core: FakeCore, qtbot: QtBot) -> None:
+    tab = panel.clients
+    qtbot.waitUntil(lambda: tab.active.lines == ["Requests go on as they come."])
+    tab.form.switches["fold_system"].setCurrentIndex(ALWAYS)
+    tab.bar.save.click()
+    qtbot.waitUntil(lambda: tab.active.lines == ["Done to requests now", "Fold the system role: it is folded."])
+    panel.show_model("mistral-7b")
+    qtbot.waitUntil(lambda: tab.active.lines == ["Requests go on as they come."])
+    core.answers["GET", "/api/models/qwen3-8b/mitigations"] = (
+        409, {"detail": "Its server is gone.", "code": "gone", "hint": ""},
+    )  # fmt: skip
+    panel.show_model("qwen3-8b")
+    qtbot.waitUntil(lambda: tab.active.lines == ["Its server is gone."])
+
+
 WORDS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=5)
 POLICIES = st.builds(
     ClientPolicy,

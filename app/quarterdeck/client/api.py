@@ -27,6 +27,7 @@ from quarterdeck.schemas.models import (
     ModelView,
 )
 from quarterdeck.schemas.requests import (
+    MitigationView,
     RequestDetail,
     RequestView,
     RouteQuestion,
@@ -43,6 +44,7 @@ _LINES = TypeAdapter(list[LogLine])
 _SAMPLES = TypeAdapter(list[HardwareSample])
 _SETTINGS = TypeAdapter(list[SettingView])
 _REQUESTS = TypeAdapter(list[RequestView])
+_MITIGATIONS = TypeAdapter(list[MitigationView])
 _ABSENCES = TypeAdapter(list[Absence])
 _FOLLOWS = TypeAdapter(list[FollowedFile])
 _PRESETS = TypeAdapter(list[ServerPreset])
@@ -91,6 +93,11 @@ class ApiClient:
     async def attempts(self, name: str) -> list[AttemptView]:
         """The journal of load attempts, newest first."""
         return _ATTEMPTS.validate_json(await self._call("GET", f"/api/models/{_part(name)}/attempts"))
+
+    async def mitigations(self, name: str) -> list[MitigationView]:
+        """What is changed in requests for a model, in the order in which it is done."""
+        answer = await self._call("GET", f"/api/models/{_part(name)}/mitigations")
+        return _MITIGATIONS.validate_json(answer)
 
     async def load(self, name: str, *, force: bool = False, load_config: str | None = None) -> LoadResult:
         """Load a model and wait until it is ready; no time limit of its own, the core has one."""

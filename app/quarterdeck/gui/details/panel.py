@@ -85,7 +85,7 @@ class DetailsPanel(QFrame):
         self.tabs.tabBar().setAccessibleName("Parts of the details")
         self.overview = OverviewTab(self._commands)
         self.configuration = ConfigurationTab(self._store, self._commands)
-        self.clients = ClientsTab(self._commands)
+        self.clients = ClientsTab(self._store, self._commands)
         self.history = HistoryTab(self._store, self._commands)
         self.try_it = TryItTab(self._store, self._commands)
         tabs = (self.overview, self.configuration, self.clients, self.history, self.try_it)

@@ -18,20 +18,20 @@ class Switch(NamedTuple):
 
 
 SWITCHES = (
-    Switch("fold_system", "Fold the system message",
+    Switch("fold_system", "Fold the system role",
            "Put it before the first message of the user, for models that refuse it, such as Gemma 2."),
-    Switch("alternate_roles", "Make roles alternate",
+    Switch("alternate_roles", "Alternate roles",
            "Join messages of one role that follow each other, for templates that want user and assistant in turn."),
     Switch("normalise_tools", "Repair tool calls",
            "Give tool calls in answers an id, an index and arguments as JSON text."),
-    Switch("guard_context", "Hold the context length",
+    Switch("guard_context", "One context for all",
            "At Ollama, one context length for all clients, so that none of them makes it load the model again."),
-    Switch("emulate_streaming", "Make the stream here",
+    Switch("emulate_streaming", "Emulate streaming",
            "Ask for the whole answer and stream it to the client, for backends that stream badly."),
-    Switch("token_limit_name", "Translate the token limit",
+    Switch("token_limit_name", "Name of the token limit",
            "Use max_tokens or max_completion_tokens, whichever the backend knows."),
-    Switch("cut_vision_history", "Shorten picture chats", "Send only the newest turns with pictures."),
-    Switch("cut_reasoning_history", "Shorten reasoning chats", "Send only the newest turns."),
+    Switch("cut_vision_history", "Shorten picture conversations", "Send only the newest turns with pictures."),
+    Switch("cut_reasoning_history", "Shorten reasoning conversations", "Send only the newest turns."),
     Switch("downscale_images", "Make pictures smaller", "Scale them down before they are sent."),
 )  # fmt: skip
 CHOICES: tuple[tuple[str, bool | None], ...] = (("Where needed", None), ("Always", True), ("Never", False))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from quarterdeck.gui import theme
 
 PICTURE = 48
 WIDTH_IN_LETTERS = 76
+LOW_IN_LINES = 16
 
 
 class EmptyState(QWidget):
@@ -33,7 +35,7 @@ class EmptyState(QWidget):
         self._buttons.addWidget(self.button)
         self._buttons.addStretch(1)
         column = QVBoxLayout(self)
-        column.setContentsMargins(24, 24, 24, 24)
+        column.setContentsMargins(24, 16, 24, 16)
         column.setSpacing(10)
         column.addStretch(2)
         for part in (self.picture, self.title, self.words):
@@ -59,6 +61,11 @@ class EmptyState(QWidget):
         self.button.setText(verb)
         self.button.setVisible(bool(verb))
         self._paint_picture()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        # In a low place the words count, not the picture.
+        self.picture.setVisible(event.size().height() >= self.fontMetrics().lineSpacing() * LOW_IN_LINES)
 
     def add_button(self, text: str, action: Callable[[], object], *, primary: bool = False) -> QPushButton:
         """Add a button that calls `action`."""

@@ -122,6 +122,7 @@ class SettingRow(QWidget):
             editor.setChecked(bool(value))
         elif isinstance(editor, QLineEdit):
             editor.setText(words.as_text(value))
+            editor.setCursorPosition(0)
             editor.setModified(False)
         self._error.hide()
         self._mark(False)
