@@ -122,13 +122,17 @@ def test_filters_and_their_empty_state(page: RequestsPage, core: FakeCore, qtbot
 
 def test_details_tell_what_became_of_a_request(page: RequestsPage, core: FakeCore, qtbot: QtBot) -> None:
     core.publish("request", "finished", make_request(
-        4, asked="gpt-4o", route="alias", dropped=["n"], applied=["tools stripped"], tried=["mistral-7b"], key="me",
+        4, asked="gpt-4o", route="alias", dropped=["n"], applied=["strip-tools", "default:temperature"],
+        tried=["mistral-7b", "llama-70b"], key="me", warnings=["“qwen3-8b” cannot use tools."],
     ))  # fmt: skip
     qtbot.waitUntil(lambda: page.rows.rowCount() == 4)
     choose(page, 0)
     detail = page.detail
     assert detail.isVisible()
-    assert detail.remarks.text() == "Dropped, because the backend cannot carry it: n\nAdapted: tools stripped"
+    assert detail.fact("Left out") == "n, which the backend does not know"
+    assert detail.fact("Adapted") == "Tools were left out\ntemperature was filled in"
+    assert detail.fact("Please note") == "“qwen3-8b” cannot use tools."
+    assert detail.fact("Tried before") == "mistral-7b, llama-70b"
     assert detail.fact("Asked for") == "gpt-4o"
     assert detail.fact("Backend") == "llama.cpp (built in)"
     assert detail.fact("Tokens") == "120 in, 96 out, 41.5 per second"

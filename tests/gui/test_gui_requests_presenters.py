@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 from fake_clients import captured, make_request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.gui.presenters.badges import Tone
+from quarterdeck.gui.presenters.changes import applied
 from quarterdeck.gui.presenters.requests import (
     Outcomes,
     RequestFilter,
@@ -20,6 +23,9 @@ from quarterdeck.gui.presenters.requests import (
     to_row,
 )
 from quarterdeck.gui.presenters.texts import NONE_HERE, NOT_KEPT, differing, laid_out, side
+from quarterdeck.proxy import mitigations
+from quarterdeck.proxy.mitigations.tools import STRIPPED
+from quarterdeck.proxy.turn import FROM_CACHE, PROBE
 
 LINES = st.lists(st.sampled_from(["a", "b", "{", '"x": 1,', '"x": 1', ""]), max_size=12)
 
@@ -39,7 +45,18 @@ def test_names_are_told_once() -> None:
     assert to_row(make_request(1, asked="", model="")).model == "n/a"
     assert kind(make_request(1, operation="embeddings", dialect="ollama")) == "Embeddings · Ollama"
     assert kind(make_request(1, operation="new", dialect="other")) == "new · other"
-    assert changes(make_request(1, dropped=["n"], applied=["a", "b"])) == "1 dropped, 2 adapted"
+    assert changes(make_request(1, dropped=["n"], applied=["a", "b"])) == "3 changes"
+    assert changes(make_request(1)) == ""
+
+
+def test_every_change_that_the_proxy_makes_has_words() -> None:
+    folder = Path(mitigations.__file__).parent
+    made = {name for file in folder.glob("*.py") for name in re.findall(r'applied\("([a-z-]+)"\)', file.read_text())}
+    made |= {STRIPPED, PROBE, FROM_CACHE, "cut-reasoning-history", "cut-vision-history", "fold-system"}
+    assert len(made) > 10
+    assert [name for name in made if applied(name) == name.replace("-", " ")] == []
+    assert applied("override:top_p") == "top_p was replaced by the saved value"
+    assert applied("some-new_thing") == "some new thing"
 
 
 def test_times_are_short() -> None:

@@ -10,6 +10,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersisten
 from PySide6.QtGui import QColor
 
 from quarterdeck.gui import theme
+from quarterdeck.gui.presenters.changes import remarks
 from quarterdeck.gui.presenters.requests import RequestFilter, RequestRow
 from quarterdeck.gui.widgets.badge import shade
 
@@ -22,18 +23,19 @@ class Column(IntEnum):
     TIME = 0
     OUTCOME = 1
     MODEL = 2
-    KIND = 3
-    BACKEND = 4
-    FIRST = 5
-    TOTAL = 6
-    SPEED = 7
-    CHANGES = 8
+    OPERATION = 3
+    DIALECT = 4
+    BACKEND = 5
+    FIRST = 6
+    TOTAL = 7
+    SPEED = 8
+    CHANGES = 9
 
 
 HEADERS = {
-    Column.TIME: "Time", Column.OUTCOME: "Outcome", Column.MODEL: "Model", Column.KIND: "Request",
-    Column.BACKEND: "Backend", Column.FIRST: "First token", Column.TOTAL: "Total", Column.SPEED: "Speed",
-    Column.CHANGES: "Changed",
+    Column.TIME: "Time", Column.OUTCOME: "Outcome", Column.MODEL: "Model", Column.OPERATION: "Request",
+    Column.DIALECT: "API", Column.BACKEND: "Backend", Column.FIRST: "First token", Column.TOTAL: "Total",
+    Column.SPEED: "Speed", Column.CHANGES: "Changed",
 }  # fmt: skip
 _NUMBERS = (Column.FIRST, Column.TOTAL, Column.SPEED)
 
@@ -137,7 +139,10 @@ class FilteredRequests(QSortFilterProxyModel):
 
 def cell(row: RequestRow, column: Column) -> str:
     """The words of one cell."""
-    cells = (row.time, row.badge.word, row.model, row.kind, row.backend, row.first, row.total, row.speed, row.changes)
+    cells = (
+        row.time, row.badge.word, row.model, row.operation, row.dialect, row.backend, row.first, row.total, row.speed,
+        row.changes,
+    )  # fmt: skip
     return cells[column]
 
 
@@ -145,14 +150,16 @@ def _tip(row: RequestRow, column: Column) -> str:
     if column is Column.OUTCOME:
         return row.badge.meaning
     if column is Column.CHANGES:
-        return "\n".join([*row.view.dropped, *row.view.applied])
+        return "\n".join(f"{heading}: {item}" for heading, items in remarks(row.view) for item in items)
     return cell(row, column)
 
 
 def _look(row: RequestRow, column: Column, role: int) -> Any:
     tone = shade(row.badge.tone)
-    if column is Column.OUTCOME and role == Qt.ItemDataRole.DecorationRole:
-        return theme.icon(row.badge.icon, tone.fg)
+    if role == Qt.ItemDataRole.DecorationRole:
+        if column is Column.CHANGES and row.view.warnings:
+            return theme.icon("warn", theme.tokens().warn.fg)
+        return theme.icon(row.badge.icon, tone.fg) if column is Column.OUTCOME else None
     if role == Qt.ItemDataRole.ForegroundRole:
         if column is Column.OUTCOME:
             return QColor(tone.fg)

@@ -9,6 +9,7 @@ from math import ceil
 from typing import NamedTuple
 
 from quarterdeck.gui.presenters.badges import Badge, Tone
+from quarterdeck.gui.presenters.changes import remarks
 from quarterdeck.gui.presenters.text import UNKNOWN, counted, duration
 from quarterdeck.schemas.requests import RequestView
 
@@ -48,7 +49,8 @@ class RequestRow(NamedTuple):
     time: str
     badge: Badge
     model: str
-    kind: str
+    operation: str
+    dialect: str
     backend: str
     first: str
     total: str
@@ -67,13 +69,15 @@ def to_row(view: RequestView, backend_title: str = "") -> RequestRow:
     words = (
         view.model, view.asked, view.backend, backend_title, view.path, view.key, view.client, view.error, kind(view),
         view.id, str(view.status), *view.dropped, *view.applied,
+        *(item for each in remarks(view) for item in each.items),
     )  # fmt: skip
     return RequestRow(
         view=view,
         time=f"{view.at.astimezone():%H:%M:%S}",
         badge=outcome(view),
         model=" → ".join(names) or UNKNOWN,
-        kind=kind(view),
+        operation=operation(view),
+        dialect=dialect(view),
         backend=backend_title or view.backend or "",
         first=milliseconds(view.first_token_ms),
         total=milliseconds(view.total_ms),
@@ -101,18 +105,25 @@ def failed(view: RequestView) -> bool:
     return view.status >= HTTPStatus.BAD_REQUEST or bool(view.error)
 
 
+def operation(view: RequestView) -> str:
+    """What was asked."""
+    return _OPERATIONS.get(view.operation, view.operation)
+
+
+def dialect(view: RequestView) -> str:
+    """In whose words it was asked."""
+    return _DIALECTS.get(view.dialect, view.dialect)
+
+
 def kind(view: RequestView) -> str:
     """What was asked, and in whose words."""
-    what = _OPERATIONS.get(view.operation, view.operation)
-    return f"{what} · {_DIALECTS.get(view.dialect, view.dialect)}"
+    return f"{operation(view)} · {dialect(view)}"
 
 
 def changes(view: RequestView) -> str:
     """How much was changed on the way; empty when nothing was."""
-    parts = [f"{len(view.dropped)} dropped"] if view.dropped else []
-    if view.applied:
-        parts.append(f"{len(view.applied)} adapted")
-    return ", ".join(parts)
+    count = len(view.dropped) + len(view.applied)
+    return counted(count, "change", "changes") if count else ""
 
 
 def milliseconds(value: float | None) -> str:
@@ -191,13 +202,6 @@ def facts(row: RequestRow) -> list[tuple[str, str]]:
         ("Request id", view.id),
     ]
     return [(label, value) for label, value in rows if value]
-
-
-def remarks(view: RequestView) -> list[tuple[str, str]]:
-    """What was changed on the way, and what was doubtful: a heading and its items."""
-    lists = (("Dropped, because the backend cannot carry it", view.dropped), ("Adapted", view.applied),
-             ("Warnings", view.warnings))  # fmt: skip
-    return [(heading, ", ".join(items)) for heading, items in lists if items]
 
 
 def _tokens(view: RequestView) -> str:

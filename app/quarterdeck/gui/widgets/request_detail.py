@@ -16,7 +16,8 @@ from PySide6.QtWidgets import (
 )
 
 from quarterdeck.gui import theme
-from quarterdeck.gui.presenters.requests import RequestRow, facts, remarks
+from quarterdeck.gui.presenters.changes import Remark, remarks
+from quarterdeck.gui.presenters.requests import RequestRow, facts
 from quarterdeck.gui.presenters.texts import side
 from quarterdeck.gui.widgets.badge import StatusBadge
 from quarterdeck.gui.widgets.elided import ElidedLabel
@@ -79,17 +80,15 @@ class RequestDetailPanel(QFrame):
         column = QVBoxLayout(inside)
         column.setContentsMargins(0, 10, 0, 0)
         column.setSpacing(8)
-        self.error, self.remarks = _words("error"), _words("")
+        self.error = _words("error")
         self.error.setAccessibleName("Why it failed")
-        self.remarks.setAccessibleName("What was changed on the way")
-        self._facts = QGridLayout()
-        self._facts.setHorizontalSpacing(10)
-        self._facts.setVerticalSpacing(6)
+        self._summary = QGridLayout()
+        self._summary.setHorizontalSpacing(10)
+        self._summary.setVerticalSpacing(6)
         for place in range(FACT_COLUMNS):
-            self._facts.setColumnStretch(2 * place + 1, 1)
+            self._summary.setColumnStretch(2 * place + 1, 1)
         column.addWidget(self.error)
-        column.addWidget(self.remarks)
-        column.addLayout(self._facts)
+        column.addLayout(self._summary)
         column.addStretch()
         area = QScrollArea()
         area.setWidgetResizable(True)
@@ -102,14 +101,11 @@ class RequestDetailPanel(QFrame):
         self.row = row
         view = row.view
         self._badge.show_badge(row.badge)
-        self._title.setText(f"{row.model} · {row.kind}")
+        self._title.setText(f"{row.model} · {row.operation}")
         self.setAccessibleName(f"Details of the request for {row.model}, {row.badge.word}")
         self.error.setText(view.error or "")
         self.error.setVisible(bool(view.error))
-        lines = [f"{heading}: {items}" for heading, items in remarks(view)]
-        self.remarks.setText("\n".join(lines))
-        self.remarks.setVisible(bool(lines))
-        self._show_facts(facts(row))
+        self._show_summary(facts(row), remarks(view))
         self.show_texts(RequestDetail(request=view))
 
     def show_texts(self, detail: RequestDetail) -> None:
@@ -119,28 +115,41 @@ class RequestDetailPanel(QFrame):
         self.answer.show_sides(side(detail.upstream, any_kept=kept), side(detail.answer, any_kept=kept))
 
     def fact(self, label: str) -> str:
-        """The value shown under a label; empty when it is not shown."""
-        return dict(facts(self.row)).get(label, "") if self.row is not None else ""
+        """The value shown beside a label; empty when it is not shown."""
+        shown = [self._summary.itemAt(place).widget() for place in range(self._summary.count())]
+        texts = [part.text() for part in shown if isinstance(part, QLabel)]
+        return dict(zip(texts[::2], texts[1::2], strict=True)).get(label, "")
 
-    def _show_facts(self, rows: list[tuple[str, str]]) -> None:
-        while (item := self._facts.takeAt(0)) is not None:
+    def _show_summary(self, rows: list[tuple[str, str]], found: list[Remark]) -> None:
+        while (item := self._summary.takeAt(0)) is not None:
             if (old := item.widget()) is not None:
                 old.hide()
                 old.deleteLater()
         deep = -(-len(rows) // FACT_COLUMNS)
         for place, (label, value) in enumerate(rows):
             across, down = divmod(place, deep)
-            name, shown = QLabel(label), ElidedLabel()
-            name.setProperty("role", "muted")
+            shown = ElidedLabel()
             shown.setText(value)
             shown.setToolTip(value)
             shown.setAccessibleName(f"{label}: {value}")
-            self._facts.addWidget(name, down, 2 * across)
-            self._facts.addWidget(shown, down, 2 * across + 1)
+            self._summary.addWidget(_label(label), down, 2 * across)
+            self._summary.addWidget(shown, down, 2 * across + 1)
+        for down, (heading, items) in enumerate(found, start=deep):
+            told = _words("")
+            told.setText("\n".join(items))
+            told.setAccessibleName(f"{heading}: {'; '.join(items)}")
+            self._summary.addWidget(_label(heading), down, 0, Qt.AlignmentFlag.AlignTop)
+            self._summary.addWidget(told, down, 1, 1, 2 * FACT_COLUMNS - 1)
 
     @Slot()
     def _icons(self) -> None:
         self._close.setIcon(theme.icon("close", theme.tokens().muted))
+
+
+def _label(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setProperty("role", "muted")
+    return label
 
 
 def _words(role: str) -> QLabel:
