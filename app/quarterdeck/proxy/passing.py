@@ -95,7 +95,8 @@ class Passage:
             raise _not_json(answer, body)
         if body.startswith(_ERRORS):
             self._fields(answer, body)
-        self.outlet.record.saw(body)
+        record = self.outlet.record
+        (record.saw if self.sent.upstream.name == _OPENAI else record.saw_ndjson)(body)
         await self.outlet.start(answer.status, passed_on(answer.headers))
         await self.outlet.end(body)
 
