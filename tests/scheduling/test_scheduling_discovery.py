@@ -21,7 +21,7 @@ from quarterdeck.scheduling.discovery import Discovery
 from quarterdeck.scheduling.servers import Servers
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.discovery import FoundModel, ScanResult
-from quarterdeck.schemas.models import Phase
+from quarterdeck.schemas.models import ModelCreate, Phase
 from quarterdeck.settings import Folders, Settings
 from quarterdeck.storage.database import Database
 from quarterdeck.storage.events import EventLog
@@ -125,6 +125,25 @@ async def test_looking_loads_nothing(bench: Bench) -> None:
     assert bench.backend.loads == []
     assert not {"/api/generate", "/api/chat", "/v1/chat/completions"} & set(ollama.asked)
     assert all(view.phase is Phase.UNLOADED for view in bench.catalog.all())
+
+
+async def test_what_a_server_says_of_a_model_is_known_as_soon_as_the_model_is_added(bench: Bench) -> None:
+    url = "http://127.0.0.1:11434"
+    said = {"mine:latest": ["chat", "vision"], "other:latest": ["chat"]}
+    bench.backend.known = [
+        FoundModel(name=name, backend=BackendKind.OLLAMA, url=url, source=url, capabilities=words)
+        for name, words in said.items()
+    ]
+    discovery = Discovery(
+        bench.servers, {"ollama": bench.backend}, bench.catalog, settings=lambda: bench.settings
+    )  # fmt: skip
+    new = ModelCreate(model_name="eyes", url=f"{url}/", backend="ollama", served_name="mine")
+    view = await discovery.look_up(await bench.catalog.add(new))
+    assert (view.name, view.capabilities) == ("eyes", ["chat", "vision"])
+    assert [each.name for each in bench.catalog.all()] == ["eyes"]
+    bench.backend.broken = True
+    unknown = await bench.catalog.add(ModelCreate(model_name="x", url=url, backend="ollama", served_name="y"))
+    assert await discovery.look_up(unknown) == unknown
 
 
 async def test_a_second_look_changes_nothing(bench: Bench) -> None:

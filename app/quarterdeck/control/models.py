@@ -28,7 +28,7 @@ def router(services: Services) -> APIRouter:
     async def add_model(new: ModelCreate) -> ModelView:
         if new.load_config is not None:
             check_load_config(services, await _engine_for(new), new.load_config)
-        return await catalog.add(new)
+        return await services.discovery.look_up(await catalog.add(new))
 
     @routes.get("/{name:path}/attempts")
     async def list_attempts(name: str) -> list[AttemptView]:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from quarterdeck.backends.base import Backend
 from quarterdeck.errors import AppError
+from quarterdeck.registry.addresses import target_of
 from quarterdeck.scheduling.catalog import Catalog
 from quarterdeck.scheduling.servers import Servers
 from quarterdeck.schemas.discovery import FoundModel, PassedOver, ScanResult, ServerState
+from quarterdeck.schemas.models import ModelView
 from quarterdeck.settings import Settings
 
 # In these states a server's model list is whole: what is not in it is not there.
@@ -51,6 +53,17 @@ class Discovery:
             result.servers = self._servers.found()
             result.passed_over = passed_over + result.passed_over
             return result
+
+    async def look_up(self, view: ModelView) -> ModelView:
+        """Take over what the server of one model says of it, if it answers: until then nothing is known of it."""
+        backend = self._backends.get(view.backend)
+        wanted = {target_of(view.url, name) for name in (view.served_name, f"{view.served_name}:latest")}
+        if view.url is None or backend is None:
+            return view
+        async with self._scanning:
+            found = [each for each in await _found_by(backend) if target_of(each.url, each.name) in wanted]
+            await self._catalog.reconcile(found, sources=())
+        return self._catalog.get(view.name)
 
     async def _look_at_disk(self, folders: Sequence[Path]) -> tuple[list[FoundModel], list[PassedOver], set[str]]:
         """Models on disk, and the places that were looked at completely."""
