@@ -129,8 +129,8 @@ def test_details_tell_what_became_of_a_request(page: RequestsPage, core: FakeCor
     choose(page, 0)
     detail = page.detail
     assert detail.isVisible()
-    assert detail.fact("Left out") == "n, which the backend does not know"
-    assert detail.fact("Adapted") == "Tools were left out\ntemperature was filled in"
+    assert detail.fact("Left out") == "“n”, which the backend does not know"
+    assert detail.fact("Adapted") == "Tools were left out\n“temperature” was filled in"
     assert detail.fact("Please note") == "“qwen3-8b” cannot use tools."
     assert detail.fact("Tried before") == "mistral-7b, llama-70b"
     assert detail.fact("Asked for") == "gpt-4o"

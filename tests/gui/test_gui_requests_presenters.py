@@ -55,7 +55,7 @@ def test_every_change_that_the_proxy_makes_has_words() -> None:
     made |= {STRIPPED, PROBE, FROM_CACHE, "cut-reasoning-history", "cut-vision-history", "fold-system"}
     assert len(made) > 10
     assert [name for name in made if applied(name) == name.replace("-", " ")] == []
-    assert applied("override:top_p") == "top_p was replaced by the saved value"
+    assert applied("override:top_p") == "“top_p” was replaced by the saved value"
     assert applied("some-new_thing") == "some new thing"
 
 

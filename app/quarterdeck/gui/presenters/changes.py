@@ -25,7 +25,7 @@ _APPLIED = {
     "strip-tools": "Tools were left out",
     "system-prompt": "The saved system prompt was put in front",
 }
-_SAVED = {"default": "{} was filled in", "override": "{} was replaced by the saved value"}
+_SAVED = {"default": "“{}” was filled in", "override": "“{}” was replaced by the saved value"}
 
 
 class Remark(NamedTuple):
@@ -47,7 +47,7 @@ def remarks(view: RequestView) -> list[Remark]:
     """What was doubtful, what could not be carried, and what was adapted."""
     lists = (
         ("Please note", tuple(view.warnings)),
-        ("Left out", tuple(f"{name}, which the backend does not know" for name in view.dropped)),
+        ("Left out", tuple(f"“{name}”, which the backend does not know" for name in view.dropped)),
         ("Adapted", tuple(dict.fromkeys(map(applied, view.applied)))),
     )
     return [Remark(heading, items) for heading, items in lists if items]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import QSize, Qt, Signal, Slot
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -12,6 +12,7 @@ from quarterdeck.gui import theme
 
 PICTURE = 48
 WIDTH_IN_LETTERS = 76
+LEAST_IN_LETTERS = 36
 LOW_IN_LINES = 16
 
 
@@ -48,22 +49,21 @@ class EmptyState(QWidget):
 
     def show_state(self, picture: str, title: str, words: str, verb: str = "") -> None:
         self._name = picture
-        widest = self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS
         for label, text in ((self.title, title), (self.words, words)):
             label.setText(text)
             label.setVisible(bool(text))
-            if not text:
-                continue
-            label.ensurePolished()
-            # A centred label gets neither the width nor the height that its wrapped text needs unless it is told.
-            width = min(widest, label.fontMetrics().horizontalAdvance(text) + 16)
-            label.setFixedSize(width, label.heightForWidth(width))
+        self._fit()
         self.button.setText(verb)
         self.button.setVisible(bool(verb))
         self._paint_picture()
 
+    def minimumSizeHint(self) -> QSize:
+        """Its words wrap where there is little room."""
+        return QSize(self.fontMetrics().averageCharWidth() * LEAST_IN_LETTERS, super().minimumSizeHint().height())
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self._fit()
         # In a low place the words count, not the picture.
         self.picture.setVisible(event.size().height() >= self.fontMetrics().lineSpacing() * LOW_IN_LINES)
 
@@ -75,6 +75,21 @@ class EmptyState(QWidget):
         button.clicked.connect(lambda: action())  # noqa: PLW0108 - without the argument of the signal
         self._buttons.insertWidget(self._buttons.count() - 1, button)
         return button
+
+    def _fit(self) -> None:
+        margins = self.contentsMargins() + self.layout().contentsMargins()
+        least = self.fontMetrics().averageCharWidth() * LEAST_IN_LETTERS
+        most = self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS
+        room = min(most, max(least, self.width()) - margins.left() - margins.right())
+        for label in (self.title, self.words):
+            if not label.text():
+                continue
+            label.ensurePolished()
+            # A centred label gets neither the width nor the height that its wrapped text needs unless it is told.
+            lines = label.text().splitlines()
+            width = min(room, max(label.fontMetrics().horizontalAdvance(line) for line in lines) + 16)
+            label.setMinimumWidth(0)  # Its height is never told for less than that.
+            label.setFixedSize(width, label.heightForWidth(width))
 
     @Slot()
     def _paint_picture(self) -> None:

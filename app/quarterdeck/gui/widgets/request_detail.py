@@ -26,6 +26,7 @@ from quarterdeck.schemas.requests import RequestDetail
 
 SUMMARY, REQUEST, ANSWER = range(3)
 FACT_COLUMNS = 2
+GAP = 2
 
 
 class RequestDetailPanel(QFrame):
@@ -134,7 +135,8 @@ class RequestDetailPanel(QFrame):
             shown.setAccessibleName(f"{label}: {value}")
             self._summary.addWidget(_label(label), down, 2 * across)
             self._summary.addWidget(shown, down, 2 * across + 1)
-        for down, (heading, items) in enumerate(found, start=deep):
+        self._summary.setRowMinimumHeight(deep, GAP)
+        for down, (heading, items) in enumerate(found, start=deep + 1):
             told = _words("")
             told.setText("\n".join(items))
             told.setAccessibleName(f"{heading}: {'; '.join(items)}")

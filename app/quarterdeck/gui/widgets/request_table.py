@@ -10,11 +10,11 @@ from quarterdeck.gui.models.request_list import Column, FilteredRequests
 
 ROW_PADDING = 10
 WIDTHS = {
-    Column.TIME: "00:00:00", Column.OUTCOME: "Refused, 000 ⬤⬤⬤", Column.OPERATION: "Transcription",
+    Column.TIME: "00:00:00", Column.OUTCOME: "Refused, 000 ⬤⬤", Column.OPERATION: "Transcription",
     Column.DIALECT: "Responses", Column.BACKEND: "llama.cpp (built in)", Column.FIRST: "First token",
-    Column.TOTAL: "12 min 59 s", Column.SPEED: "1000.0 tok/s", Column.CHANGES: "00 changes ⬤⬤⬤",
+    Column.TOTAL: "12 min 59 s", Column.SPEED: "1000.0 tok/s", Column.CHANGES: "00 changes ⬤",
 }  # fmt: skip
-LEAST_MODEL = "qwen3-coder-30b-a3b"
+LEAST_MODEL = "gpt-4o → qwen3-coder-30b"
 # What is given up first in a small window; the details tell it all.
 SPARE = (Column.BACKEND, Column.OPERATION, Column.DIALECT, Column.SPEED, Column.CHANGES)
 
