@@ -236,10 +236,10 @@ def test_a_stream_of_calls_numbers_them_and_ends_with_their_reason() -> None:
 
 def test_a_stream_that_breaks_off_has_not_ended_and_an_error_in_it_is_raised() -> None:
     reader = ollama.reader(asked(stream=True))
-    reader.feed(b'{"model":"m","message":{"content":"x"},"done":false}\n')
+    list(reader.feed(b'{"model":"m","message":{"content":"x"},"done":false}\n'))
     assert not reader.ended
     with pytest.raises(AppError, match="runner has died") as caught:
-        reader.feed(b'{"error":"model runner has died"}\n')
+        list(reader.feed(b'{"error":"model runner has died"}\n'))
     assert (caught.value.code, caught.value.status) == ("upstream_error", 502)
 
 
@@ -247,7 +247,7 @@ def test_a_line_without_an_end_is_not_read_for_ever() -> None:
     reader = ollama.reader(asked(stream=True))
     with pytest.raises(AppError) as caught:
         for _ in range(20):
-            reader.feed(b"x" * 1024 * 1024)
+            list(reader.feed(b"x" * 1024 * 1024))
     assert caught.value.status == 502
 
 
@@ -277,7 +277,10 @@ def test_ollama_s_own_answer_comes_back_unchanged_through_the_hub() -> None:
        st.sampled_from([Operation.CHAT, Operation.COMPLETION, Operation.EMBEDDINGS]))  # fmt: skip
 def test_nothing_that_ollama_says_breaks_the_reading(body: Fields, operation: Operation) -> None:
     wanted = asked(operation, stream=True, encoding_format="base64")
-    for work in (ollama.answer, lambda wanted, body: ollama.reader(wanted).feed(json.dumps(body).encode() + b"\n")):
+    for work in (
+        ollama.answer,
+        lambda wanted, body: list(ollama.reader(wanted).feed(json.dumps(body).encode() + b"\n")),
+    ):
         try:
             json.dumps(work(wanted, body))
         except AppError as error:

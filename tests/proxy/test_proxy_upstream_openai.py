@@ -180,7 +180,7 @@ def test_recorded_streams_reach_ollama_s_clients_whole(name: str, title: str) ->
 def test_an_engine_that_dies_in_its_stream_is_told() -> None:
     reader = openai.reader(asked())
     with pytest.raises(AppError, match="EngineCore encountered an issue") as caught:
-        reader.feed(recorded_answers("vllm")["worker killed"][1])
+        list(reader.feed(recorded_answers("vllm")["worker killed"][1]))
     assert caught.value.status == 500
 
 
@@ -196,7 +196,7 @@ def test_an_engine_that_dies_in_its_stream_is_told() -> None:
 )
 def test_errors_in_streams_in_every_form(line: bytes) -> None:
     with pytest.raises(AppError, match="slot is gone"):
-        openai.reader(asked()).feed(line)
+        list(openai.reader(asked()).feed(line))
 
 
 def test_vllm_s_reasoning_and_missing_numbers_of_calls() -> None:
@@ -224,9 +224,9 @@ def test_an_event_may_be_written_in_several_lines() -> None:
 
 def test_a_stream_without_its_end_has_broken_off_unless_it_gave_its_reason() -> None:
     reader = openai.reader(asked())
-    reader.feed(b'data: {"choices": [{"delta": {"content": "x"}, "finish_reason": null}]}\n\n')
+    list(reader.feed(b'data: {"choices": [{"delta": {"content": "x"}, "finish_reason": null}]}\n\n'))
     assert not reader.ended
-    reader.feed(b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n')
+    list(reader.feed(b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'))
     assert reader.ended
 
 
@@ -266,7 +266,10 @@ def test_an_error_under_status_200_is_an_error() -> None:
        st.sampled_from([Operation.CHAT, Operation.EMBEDDINGS]))  # fmt: skip
 def test_nothing_that_a_backend_says_breaks_the_reading(body: Fields, operation: Operation) -> None:
     event = b"data: " + json.dumps(body).encode() + b"\n\n"
-    for work in (lambda: openai.reader(asked(operation)).feed(event), lambda: openai.answer(asked(operation), body)):
+    for work in (
+        lambda: list(openai.reader(asked(operation)).feed(event)),
+        lambda: openai.answer(asked(operation), body),
+    ):
         try:
             work()
         except AppError as error:
@@ -277,4 +280,4 @@ def test_nothing_that_a_backend_says_breaks_the_reading(body: Fields, operation:
 def test_any_bytes_are_read_without_harm(body: bytes, size: int) -> None:
     reader = openai.reader(asked())
     for at in range(0, len(body), size):
-        reader.feed(body[at : at + size])
+        list(reader.feed(body[at : at + size]))

@@ -13,28 +13,37 @@ from quarterdeck.tasks import spawn
 
 Header = tuple[bytes, bytes]
 
+_HEADERS = "quarterdeck.headers"
+
 WATCH_AFTER = 0.02
 """Seconds after which a request that is not answered yet is worth a task that waits for its client to leave."""
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers of a request, names in small letters, the first of several of one name; read once per request."""
+    headers: dict[str, str] | None = scope.get(_HEADERS)
+    if headers is None:
+        raw = reversed(scope["headers"])
+        headers = scope[_HEADERS] = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    return headers
 
 
 class Client:
     """The connection of one request.
 
     `headers` have names in small letters. `started` is set when the status line is gone, `begun` when a part of the
-    answer itself is, `unfinished_line` while the last event sent is not whole.
+    answer itself is; `line_end` is what the last event sent lacks to be whole.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.path: str = scope["path"]
         self.method: str = scope["method"]
-        self.headers: dict[str, str] = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        self.headers = headers_of(scope)
         self.address: str | None = scope["client"][0] if scope.get("client") else None
         self.principal = principal_of(scope)
         self.started = False
         self.begun = False
-        self.unfinished_line = False
+        self.line_end = b""
         self._receive = receive
         self._send = send
 

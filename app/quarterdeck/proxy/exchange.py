@@ -89,8 +89,9 @@ class Exchange:
                     self._outlet = turn.outlet
                     if is_fault(error):
                         means.health.failed(view.name, gone=error.code == failures.UNREACHABLE)
-                    again = turns.again(error)
-                    if self._client.begun or not again:
+                    if self._client.begun:
+                        raise
+                    if not turns.again(error):
                         raise turns.error or error from error
                     self._record.tried.append(view.name)
 
@@ -101,8 +102,7 @@ class Exchange:
         if not client.started:
             await self._refuse(error)
         elif self._record.stream and self._outlet is not None:
-            line_end = b"\n\n" if client.unfinished_line else b""
-            await self._outlet.end(line_end + self._outlet.writer.error(error))
+            await self._outlet.end(client.line_end + self._outlet.writer.error(error))
         # A plain answer that breaks off cannot be mended; left incomplete, its connection is closed.
 
     async def _refuse(self, error: AppError) -> None:

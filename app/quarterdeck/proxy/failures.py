@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.sending import NotReached
+from quarterdeck.proxy.wire import Garbled
 
 UNREACHABLE = "backend_unreachable"
 
@@ -12,16 +13,28 @@ class BackendFailed(AppError):  # noqa: N818 - reads as the event it is
     """The backend is at fault, and might be the next time too."""
 
 
-def of_connection(model: str, error: Exception, *, begun: bool) -> AppError:
-    """What it means that a connection to the backend of `model` broke; `begun` when a part of the answer had come."""
+def of_connection(model: str, error: Exception, lost_by: str) -> AppError:
+    """What it means that a connection to the backend of `model` broke; `lost_by` says how patience with it ended."""
     if isinstance(error, NotReached):
         return _unreachable(model, error.why)
     if isinstance(error, TimeoutError):
-        return _too_slow(model, begun)
+        return _too_slow(model, lost_by)
+    if isinstance(error, Garbled):
+        return bad_answer(str(error))
     return BackendFailed(
         "engine_lost",
         f"The engine of “{model}” stopped answering ({error}).",
         "What happened is told at the model and in the log of its backend. Then send the request again.",
+        status=502,
+    )
+
+
+def bad_answer(why: str) -> AppError:
+    """An answer that is none. `why` completes the sentence “it cannot be used: …”."""
+    return BackendFailed(
+        "bad_answer",
+        f"The answer of the backend cannot be used: {why}.",
+        "Look at the log of the backend; the address may belong to another program.",
         status=502,
     )
 
@@ -35,11 +48,10 @@ def _unreachable(model: str, why: str) -> AppError:
     )
 
 
-def _too_slow(model: str, begun: bool) -> AppError:
-    what = "went silent in the middle of its answer" if begun else "did not begin to answer in time"
+def _too_slow(model: str, lost_by: str) -> AppError:
     return BackendFailed(
         "backend_silent",
-        f"The backend of “{model}” {what}.",
+        f"The backend of “{model}” {lost_by}.",
         "Wait longer (Settings, Clients), or send less at once.",
         status=504,
     )

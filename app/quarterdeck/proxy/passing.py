@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from quarterdeck.errors import AppError
+from quarterdeck.proxy.client import Header
 from quarterdeck.proxy.dialects.base import Dialect, Fields
-from quarterdeck.proxy.failures import BackendFailed
+from quarterdeck.proxy.dialects.openai import DONE
+from quarterdeck.proxy.failures import BackendFailed, bad_answer
 from quarterdeck.proxy.mitigations import Mitigated
 from quarterdeck.proxy.outlet import NO_BUFFER, Outlet
 from quarterdeck.proxy.questions import Sent
 from quarterdeck.proxy.sending import Answer, Patience, passed_on
-from quarterdeck.proxy.upstreams.errors import error_within, upstream_error
+from quarterdeck.proxy.upstreams.errors import error_within, masked, upstream_error
+from quarterdeck.proxy.upstreams.lines import WholeLines
 from quarterdeck.proxy.wire import Broken
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.models import ModelView
@@ -22,9 +25,13 @@ from quarterdeck.schemas.requests import Operation
 ANSWER_LIMIT = 256 * 1024 * 1024
 ERROR_LIMIT = 256 * 1024
 
+READ_WHOLE = 16 * 1024
+"""An answer of up to so many bytes is read as JSON before it is passed on; of a larger one only its ends are."""
+
 _OPENAI = "openai"
-_ERRORS = (b'{"error"', b'{"object":"error"', b'{"object": "error"')
 _STREAMS = ("text/event-stream", "application/x-ndjson")
+_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":", b"error:")
+_ERROR = b'"error"'
 _BINARY = frozenset({Operation.SPEECH, Operation.TRANSCRIPTION})
 
 
@@ -47,7 +54,7 @@ class Passage:
     kept: Callable[[str, bytes], None] | None
 
     async def pass_on(self, answer: Answer, patience: Patience) -> None:
-        """Raises Refused, AppError `bad_answer` (502), or wire.Broken."""
+        """Nothing is told before it was looked at. Raises Refused, AppError `bad_answer` (502) or wire.Broken."""
         asked = self.mitigated.asked
         if answer.status >= 300:
             raise await self._refusal(answer)
@@ -55,7 +62,7 @@ class Passage:
             await self._pump(answer, patience)
         elif not asked.stream:
             await self._whole(answer, patience)
-        elif not answer.content_type.startswith(_STREAMS):
+        elif _is_json(answer.content_type):
             await self.outlet.remade(await self._hub_answer(answer, patience))
         elif self.sent.straight:
             await self._stream(answer, patience)
@@ -91,36 +98,85 @@ class Passage:
             await self.outlet.whole(await self._hub_answer(answer, patience))
             return
         body = await self._body(answer, patience)
-        if not _is_object(body):
-            raise _not_json(answer, body)
-        if body.startswith(_ERRORS):
+        if len(body) <= READ_WHOLE:
             self._fields(answer, body)
+        elif not _is_object(body):
+            raise _not_json(answer, body)
         record = self.outlet.record
         (record.saw if self.sent.upstream.name == _OPENAI else record.saw_ndjson)(body)
-        await self.outlet.start(answer.status, passed_on(answer.headers))
+        headers = _headers(answer, "application/json", fits=_is_json(answer.content_type))
+        await self.outlet.start(answer.status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.outlet.end(body)
 
     async def _stream(self, answer: Answer, patience: Patience) -> None:
         """Events byte for byte, as they arrive."""
         record, client = self.outlet.record, self.outlet.client
-        await self.outlet.start(answer.status, [*passed_on(answer.headers), *NO_BUFFER])
-        saw = record.saw if self.sent.upstream.name == _OPENAI else record.saw_ndjson
-        async for data in answer.parts():
-            patience.heard()
+        events = self.sent.upstream.name == _OPENAI
+        saw, line_end = (record.saw, b"\n\n") if events else (record.saw_ndjson, b"\n")
+        begun = False
+        async for data in self._lines(answer, patience):
+            if not begun:
+                begun = True
+                fits = answer.content_type.startswith(_STREAMS)
+                headers = _headers(answer, self.outlet.dialect.stream_type, fits=fits)
+                await self.outlet.start(answer.status, [*headers, *NO_BUFFER])
             saw(data)
-            record.upstream(data)
-            client.unfinished_line = not data.endswith(b"\n")
+            client.line_end = b"" if data.endswith(line_end) else line_end
             await client.send(data)
         if not record.stream_ended:
             # Ollama closes a stream in order when its runner has died.
             raise _broken_off()
-        await client.end()
+        if (told := record.told_error) is not None and (error := self._told(told)) is not None:
+            record.failed(error.status, error.sentence, error.code)
+        await client.end(client.line_end + DONE if events and not record.stream_done else b"")
+
+    async def _lines(self, answer: Answer, patience: Patience) -> AsyncIterator[bytes]:
+        """A stream as it comes, in whole lines, so that what breaks off reaches nobody half."""
+        record, lines, begun = self.outlet.record, WholeLines(), False
+        try:
+            async for data in answer.parts():
+                patience.heard()
+                record.upstream(data)
+                whole = lines.feed(data)
+                if whole:
+                    if not begun:
+                        begun = True
+                        self._look(answer, whole)
+                    yield whole
+        except Broken:
+            if not record.stream_ended:
+                raise
+        if lines.is_last_line():
+            if not begun:
+                self._look(answer, lines.rest)
+            yield lines.rest
+        elif not begun:
+            raise _no_stream(answer, lines.rest)
+
+    def _look(self, answer: Answer, first: bytes) -> None:
+        """Look at the first lines of a stream. Raises Refused for an error, `bad_answer` for what is no stream."""
+        end, beginnings = (b"\n\n", _BEGINNINGS) if self.sent.upstream.name == _OPENAI else (b"\n", b"{")
+        event = first.partition(end)[0]
+        if _ERROR in event:
+            for line in event.splitlines():
+                if (error := self._told(line)) is not None:
+                    raise error
+        if not answer.content_type.startswith(_STREAMS) and not first.lstrip().startswith(beginnings):
+            raise _no_stream(answer, first)
+
+    def _told(self, line: bytes) -> AppError | None:
+        """The error of which a line of a stream tells, if it does."""
+        text = line.strip().removeprefix(b"data:").removeprefix(b"error:").strip()
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        error = error_within(fields, BackendKind(self.view.backend)) if isinstance(fields, dict) else None
+        return Refused(error, text) if error is not None else None
 
     async def _converted(self, answer: Answer, patience: Patience) -> None:
         reader, repair = self.sent.upstream.reader(self.mitigated.asked), self.mitigated.repair_chunk
-        async for data in answer.parts():
-            patience.heard()
-            self.outlet.record.upstream(data)
+        async for data in self._lines(answer, patience):
             for chunk in reader.feed(data):
                 await self.outlet.chunk(chunk if repair is None else repair(chunk))
         if not reader.ended:
@@ -147,6 +203,10 @@ class Passage:
     async def _body(self, answer: Answer, patience: Patience) -> bytes:
         body = await _read(answer, ANSWER_LIMIT, patience)
         self.outlet.record.upstream(body)
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            return body.decode("utf-8", "replace").encode()
         return body
 
 
@@ -176,16 +236,11 @@ def own_words(dialect: Dialect, error: AppError) -> bytes | None:
         said = json.loads(error.body)
     except (ValueError, RecursionError):
         return None
-    return error.body if isinstance(said, dict) and isinstance(said.get("error"), dict) else None
-
-
-def bad_answer(why: str) -> AppError:
-    return AppError(
-        "bad_answer",
-        f"The answer of the backend cannot be used: {why}.",
-        "Look at the log of the backend; the address may belong to another program.",
-        status=502,
-    )
+    if not isinstance(said, dict) or not isinstance(said.get("error"), dict):
+        return None
+    # Some servers repeat what they were sent, keys too.
+    words = error.body.decode("utf-8", "replace")
+    return error.body if masked(words) == words else None
 
 
 def _broken_off() -> Exception:
@@ -193,10 +248,30 @@ def _broken_off() -> Exception:
 
 
 def _is_object(body: bytes) -> bool:
-    return body[:64].lstrip()[:1] == b"{"
+    return body[:64].lstrip()[:1] == b"{" and body[-64:].rstrip()[-1:] == b"}"
+
+
+def _headers(answer: Answer, usual_type: str, *, fits: bool) -> list[Header]:
+    """The headers of the answer for its client, with the usual type unless the backend's own `fits`."""
+    headers = passed_on(answer.headers)
+    if fits:
+        return headers
+    return [*(header for header in headers if header[0] != b"content-type"), (b"content-type", usual_type.encode())]
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type == "application/json" or content_type.endswith("+json")
 
 
 def _not_json(answer: Answer, body: bytes) -> AppError:
     if not body.strip():
         return bad_answer("it is empty")
-    return bad_answer(f"it is no JSON but {answer.content_type}")
+    kind = answer.content_type
+    return bad_answer("it is not whole" if _is_json(kind) else f"it is no JSON but {kind or 'of no known type'}")
+
+
+def _no_stream(answer: Answer, body: bytes) -> Exception:
+    if not body.strip():
+        return bad_answer("it is empty")
+    kind = answer.content_type
+    return _broken_off() if kind.startswith(_STREAMS) else bad_answer(f"it is no stream but {kind or 'something else'}")

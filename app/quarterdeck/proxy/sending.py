@@ -17,11 +17,14 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 import aiohttp
 
 from quarterdeck.backends.base import Instance
-from quarterdeck.proxy.wire import Connection, Headers
+from quarterdeck.proxy.unpacking import unpacked
+from quarterdeck.proxy.wire import Broken, Connection, Headers
 from quarterdeck.schemas.access import Profile
 from quarterdeck.schemas.backends import BackendKind
 
 IDLE_CONNECTION_SECONDS = 2.0
+CROSSING_SECONDS = 1.0
+"""A kept connection that ends so soon after a request, without a word, was being closed when the request was sent."""
 WHOLE_ANSWER_FACTOR = 12
 """The first byte of an answer that is not streamed comes after its last token, so it may take so much longer."""
 
@@ -67,8 +70,9 @@ class Answer:
         return self.header(b"content-type").partition(";")[0].strip().lower()
 
     def parts(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises wire.Broken when it breaks off."""
-        return self._connection.parts()
+        """The body as it comes, unpacked. Raises wire.Broken when it breaks off, Garbled when it cannot be unpacked."""
+        packing = self.header(b"content-encoding")
+        return unpacked(self._connection.parts(), packing) if packing else self._connection.parts()
 
 
 class Sender:
@@ -105,10 +109,11 @@ class Sender:
         place, head = _head(wanted)
         # After a stream llama.cpp closes the connection without a word; a further request on it would be lost.
         keeps = not (stream and kind in _CLOSES_AFTER_STREAM)
-        return Posted(self, place, b"%scontent-length: %d\r\n\r\n" % (head, len(body)), body, connect, keeps)
+        head = b"%scontent-length: %d\r\n\r\n" % (head, len(body))
+        return Posted(self, place, head, body, connect, keeps, asks_again=instance.record is None)
 
-    async def connection(self, place: Place, connect: float) -> Connection:
-        """One that is open already, or a new one. Raises NotReached."""
+    def kept(self, place: Place) -> Connection | None:
+        """A connection that is open already, if there is one."""
         kept = self._kept.get(place)
         oldest = asyncio.get_running_loop().time() - IDLE_CONNECTION_SECONDS
         while kept:
@@ -116,7 +121,7 @@ class Sender:
             if connection.reusable and since > oldest:
                 return connection
             connection.close()
-        return await _connect(place, connect)
+        return None
 
     def keep(self, place: Place, connection: Connection) -> None:
         """Have a connection at hand for the next request."""
@@ -139,7 +144,10 @@ class Sender:
 
 @dataclass(slots=True)
 class Posted:
-    """One request under way; left before its answer is whole, the connection is closed and the backend notices."""
+    """One request under way; left before its answer is whole, the connection is closed and the backend notices.
+
+    With `asks_again` the request is sent once more where a kept connection turns out to be closed.
+    """
 
     sender: Sender
     place: Place
@@ -147,10 +155,25 @@ class Posted:
     body: bytes
     connect: float
     keeps: bool
+    asks_again: bool
     _connection: Connection | None = None
 
     async def __aenter__(self) -> Answer:
-        self._connection = connection = await self.sender.connection(self.place, self.connect)
+        kept = self.sender.kept(self.place)
+        if kept is not None:
+            sent = asyncio.get_running_loop().time()
+            try:
+                return await self._ask(kept)
+            except Broken:
+                # Its server closed it meanwhile, which is nobody's fault. Engines of ours do not, they have crashed;
+                # and whoever has worked on the request before is not asked again.
+                late = asyncio.get_running_loop().time() - sent > CROSSING_SECONDS
+                if kept.heard or late or not self.asks_again:
+                    raise
+        return await self._ask(await _connect(self.place, self.connect))
+
+    async def _ask(self, connection: Connection) -> Answer:
+        self._connection = connection
         try:
             await connection.ask(self.head, self.body)
         except BaseException:
@@ -230,6 +253,7 @@ class Patience:
         now = self._loop.time()
         self._ends = now + profile.total if profile.total else _NEVER
         self._idle = profile.idle
+        self._heard = False
         # Moving the deadline at every chunk would cost more than the chunk.
         self._next = 0.0
         first = profile.first_token if stream else profile.first_token * WHOLE_ANSWER_FACTOR
@@ -239,9 +263,17 @@ class Patience:
         """A part of the answer has come: from here on only silence counts."""
         now = self._loop.time()
         if now >= self._next:
+            self._heard = True
             grain = min(1.0, self._idle / 4) if self._idle else 1.0
             self._next = now + grain
             self.clock.reschedule(_moment(min(now + self._idle + grain if self._idle else _NEVER, self._ends)))
+
+    @property
+    def lost_by(self) -> str:
+        """What the backend did when patience ended, as the rest of a sentence about it."""
+        if self._loop.time() >= self._ends:
+            return "took longer than a whole answer may take"
+        return "went silent in the middle of its answer" if self._heard else "did not begin to answer in time"
 
 
 def _moment(seconds: float) -> float | None:
@@ -251,10 +283,21 @@ def _moment(seconds: float) -> float | None:
 # Headers that belong to one connection, and those that are set here.
 _NOT_PASSED_ON = frozenset(
     (b"connection", b"keep-alive", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"proxy-authenticate",
-     b"proxy-authorization", b"proxy-connection", b"server", b"date", b"access-control-allow-origin", b"set-cookie")
+     b"proxy-authorization", b"proxy-connection", b"proxy-status", b"via", b"server", b"x-powered-by", b"date", b"age",
+     b"content-length", b"content-encoding", b"cache-control", b"expires", b"etag", b"last-modified",
+     b"accept-ranges", b"set-cookie", b"set-cookie2", b"location", b"refresh", b"link", b"alt-svc", b"www-authenticate",
+     b"clear-site-data", b"strict-transport-security", b"content-security-policy", b"permissions-policy",
+     b"referrer-policy", b"x-content-type-options", b"x-frame-options", b"x-download-options",
+     b"x-permitted-cross-domain-policies", b"x-accel-buffering", b"x-request-id", b"vary")
 )  # fmt: skip
+_NOT_PASSED_PREFIXES = (b"access-control-", b"cross-origin-", b"x-quarterdeck-")
 
 
 def passed_on(headers: Headers) -> Headers:
-    """The headers of a backend's answer that its client gets."""
-    return [header for header in headers if header[0] not in _NOT_PASSED_ON]
+    """The headers of a backend's answer that its client gets: what is said of the answer, not of the connection."""
+    return [header for header in headers if _passes(header[0])]
+
+
+@functools.lru_cache(maxsize=1024)
+def _passes(name: bytes) -> bool:
+    return name not in _NOT_PASSED_ON and not name.startswith(_NOT_PASSED_PREFIXES)

@@ -147,7 +147,7 @@ class Turn:
         """Send the request to an instance and pass its answer on."""
         view, record, profile = self.view, self.record, self.received.principal.profile
         sent = put(self.received, self.dialect, view, instance, mitigated)
-        record.dropped = sent.dropped
+        record.left_out(sent.dropped)
         record.converted(sent.body)
         record.sent()
         stream = mitigated.asked.stream and not mitigated.whole
@@ -163,7 +163,7 @@ class Turn:
         except (NotReached, Broken, TimeoutError) as error:
             if self.means.scheduler.closing:
                 raise failures.closing() from error
-            raise failures.of_connection(view.name, error, begun=self.client.begun) from error
+            raise failures.of_connection(view.name, error, patience.lost_by) from error
 
     def _speech_key(self, asked: Asked) -> str | None:
         if asked.operation is not Operation.SPEECH or not self.means.settings().speech_cache_mib:

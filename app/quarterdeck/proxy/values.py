@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+
+def parsed(text: bytes) -> Any:
+    """The JSON value; bytes that are no UTF-8 become U+FFFD. Raises ValueError or RecursionError."""
+    try:
+        return json.loads(text)
+    except UnicodeDecodeError:
+        return json.loads(text.decode("utf-8", "replace"))
 
 
 def as_object(value: object) -> dict[str, Any]:

@@ -19,20 +19,28 @@ READ_AHEAD = 256 * 1024
 
 Headers = list[tuple[bytes, bytes]]
 
+_LARGE_HEAD = f"its headers are larger than {HEAD_LIMIT // 1024} KiB"
+
 
 class Broken(Exception):  # noqa: N818 - reads as the event it is
-    """The connection ended, or what came over it is no HTTP."""
+    """The connection ended before the answer did, or what came over it cannot be read."""
+
+
+class Garbled(Broken):
+    """What came over the connection is no answer in HTTP; the sentence completes “it cannot be used: …”."""
 
 
 class Connection(asyncio.Protocol):
     """One connection to a backend. `ask`, then read `parts` to their end; then it may be asked again if `reusable`.
 
-    `status` and `headers` (names in small letters) are those of the answer under way.
+    `status` and `headers` (names in small letters) are those of the answer under way, `heard` whether anything of it
+    has come.
     """
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: Headers = []
+        self.heard = False
         self._transport: asyncio.Transport | None = None
         self._parser: Any = None
         self._parts: deque[bytes] = deque()
@@ -52,9 +60,9 @@ class Connection(asyncio.Protocol):
         return self._complete and self._keeps and self._error is None and not self._parts
 
     async def ask(self, head: bytes, body: bytes) -> None:
-        """Send a request; returns when status and headers of the answer are there. Raises Broken."""
+        """Send a request; returns when status and headers of the answer are there. Raises Broken or Garbled."""
         self._parser = httptools.HttpResponseParser(self)
-        self.status, self.headers = 0, []
+        self.status, self.headers, self.heard = 0, [], False
         self._in_head, self._complete, self._to_the_end, self._head_size = True, False, False, 0
         if self._error is not None or self._transport is None:
             raise self._error or Broken("the connection is closed")
@@ -106,7 +114,7 @@ class Connection(asyncio.Protocol):
     def _fail(self, why: str) -> None:
         self._keeps = False
         if self._error is None:
-            self._error = Broken(why)
+            self._error = Garbled(why)
         if self._transport is not None:
             self._transport.abort()
         self._wake()
@@ -122,6 +130,7 @@ class Connection(asyncio.Protocol):
             # Nobody asked for it, so nobody knows what it belongs to.
             self.close()
             return
+        self.heard = True
         if self._in_head:
             self._head_size += len(data)
         try:
@@ -130,10 +139,10 @@ class Connection(asyncio.Protocol):
             if self._complete:
                 self.close()
             else:
-                self._fail(f"the answer is no proper HTTP ({error})")
+                self._fail(f"it is no proper HTTP ({error})")
             return
         if self._in_head and self._head_size > HEAD_LIMIT:
-            self._fail("the headers of the answer do not end")
+            self._fail(_LARGE_HEAD)
 
     def eof_received(self) -> bool:
         if self._to_the_end and not self._complete:
@@ -162,6 +171,9 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200:
+            return
+        if sum(len(name) + len(value) for name, value in self.headers) > HEAD_LIMIT:
+            self._fail(_LARGE_HEAD)
             return
         names = {name for name, _ in self.headers}
         self._to_the_end = b"content-length" not in names and b"transfer-encoding" not in names

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 UPSTREAM_ERROR = "upstream_error"
 LEFT = 499
 _NAME_LIMIT = 200
+_SENTENCE_LIMIT = 2000
+_MOST_DROPPED = 100
 _MS = 1000.0
 
 
 class RequestRecord:
     """What happens to one request. `finish` ends it once; until then it counts as running.
 
-    `id` is its x-request-id. The lists `dropped`, `applied`, `warnings` and `tried` are filled by those who know.
+    `id` is its x-request-id. The lists `applied`, `warnings` and `tried` are filled by those who know.
     `status` is the HTTP status of the answer. Core loop only; nothing here waits or raises.
     """
 
@@ -85,6 +87,10 @@ class RequestRecord:
         """The model and the backend that are asked now, and the rule that led there."""
         self.model, self.backend, self.route = model, backend, rule
 
+    def left_out(self, names: list[str]) -> None:
+        """What of the request does not reach the backend; of very many names the first ones are kept."""
+        self.dropped = [name[:_NAME_LIMIT] for name in names[:_MOST_DROPPED]]
+
     def sent(self) -> None:
         """The backend has the request. Called again when another one is tried."""
         self.waited_ms = (perf_counter() - self._began) * _MS
@@ -115,13 +121,23 @@ class RequestRecord:
         return self._seen is not None and self._seen.ended
 
     @property
+    def stream_done(self) -> bool:
+        """Whether a stream in OpenAI's words ended with its [DONE]."""
+        return self._seen is not None and self._seen.done
+
+    @property
+    def told_error(self) -> bytes | None:
+        """The line of a stream that told an error, if the last ones did."""
+        return None if self._seen is None else self._seen.told_error
+
+    @property
     def tokens(self) -> int:
         """Prompt and completion tokens of a finished request, as far as they are known."""
         return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
 
     def failed(self, status: int, sentence: str, code: str = UPSTREAM_ERROR) -> None:
         """The request is answered with an error. What a backend said is kept out of files: it may quote the prompt."""
-        self.status, self.error, self.code = status, sentence, code
+        self.status, self.error, self.code = status, sentence[:_SENTENCE_LIMIT], code
 
     def original(self, data: bytes) -> None:
         """The body as the client sent it."""

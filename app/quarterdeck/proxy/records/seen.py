@@ -90,6 +90,20 @@ class Seen:
             or tail.startswith(b"data: [DONE]")
         )
 
+    @property
+    def done(self) -> bool:
+        """Whether the last that was seen of a stream in OpenAI's words is its [DONE]."""
+        return self._tail.rstrip().endswith(b"[DONE]")
+
+    @property
+    def told_error(self) -> bytes | None:
+        """The last line that tells of an error, as far as it is kept; None where none does."""
+        tail = self._tail
+        if _after(tail, b'"error"', _SOMETHING) is None:
+            return None
+        at = tail.rfind(b'"error"')
+        return tail[tail.rfind(b"\n", 0, at) + 1 :].partition(b"\n")[0]
+
     def figures(self) -> Figures:
         """The counts that the engine gave; of Ollama's and llama.cpp's answers also their own speed."""
         if self._chunk:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -24,8 +24,8 @@ class Reader(ABC):
     """Reads one streamed answer, in whatever pieces its bytes arrive."""
 
     @abstractmethod
-    def feed(self, data: bytes) -> list[Fields]:
-        """The chunks of the hub that are whole now. Raises AppError when the backend tells of an error.
+    def feed(self, data: bytes) -> Iterator[Fields]:
+        """The chunks of the hub that are whole now. Raises AppError when the backend tells of an error, after those.
 
         Lines that are no chunk are passed over; one that is longer than a sane limit is an AppError (502).
         """

@@ -40,7 +40,7 @@ def upstream_error(
     """
     name = _TITLES.get(kind, "the backend") if kind is not None else "the backend"
     answer = _json(body)
-    message = _masked(_message(answer) if answer is not None else _text(body))
+    message = masked(_message(answer) if answer is not None else _text(body))
     details: dict[str, object] = {"upstream_status": status, **_kept(answer)}
     if status in (401, 403):
         return AppError(
@@ -124,8 +124,8 @@ def _clean(text: str) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
 
 
-def _masked(text: str) -> str:
-    """Without anything that looks like a key: some servers repeat the one they refuse."""
+def masked(text: str) -> str:
+    """A text without anything that looks like a key: some servers repeat the one they refuse."""
     return _KEY.sub(r"\1…", text)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from quarterdeck.errors import AppError
 
 LINE_LIMIT = 16 * 1024 * 1024
+HELD_BACK = 64 * 1024
+_ENDS = (b"}", b"[DONE]")
 
 
 class Lines:
@@ -28,3 +30,31 @@ class Lines:
             return []
         *lines, self._rest = self._rest.split(b"\n")
         return [bytes(line.removesuffix(b"\r")) for line in lines]
+
+
+class WholeLines:
+    """Passes on whole lines as they come. A line of more than HELD_BACK bytes passes in pieces.
+
+    `rest` is the beginning of a line whose end has not come.
+    """
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """All lines that are whole now, with their ends."""
+        if self.rest:
+            data = self.rest + data
+        if data.endswith(b"\n"):
+            self.rest = b""
+            return data
+        cut = data.rfind(b"\n") + 1
+        if len(data) - cut > HELD_BACK:
+            self.rest = b""
+            return data
+        self.rest = data[cut:]
+        return data[:cut]
+
+    def is_last_line(self) -> bool:
+        """Whether `rest` is a line that only lacks its end, as the last one of some servers does."""
+        return self.rest.rstrip().endswith(_ENDS)

@@ -7,6 +7,7 @@ import json
 import secrets
 import struct
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from quarterdeck.proxy.dialects.base import Asked, Fields
@@ -14,7 +15,7 @@ from quarterdeck.proxy.dialects.ollama_words import hub_logprobs
 from quarterdeck.proxy.upstreams.base import Reader
 from quarterdeck.proxy.upstreams.errors import error_within
 from quarterdeck.proxy.upstreams.lines import Lines
-from quarterdeck.proxy.values import as_count, as_object, as_objects
+from quarterdeck.proxy.values import as_count, as_object, as_objects, parsed
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.requests import Operation
 
@@ -47,18 +48,16 @@ class OllamaReader(Reader):
         self._chunks = _Chunks(asked)
         self._ended = False
 
-    def feed(self, data: bytes) -> list[Fields]:
-        chunks: list[Fields] = []
+    def feed(self, data: bytes) -> Iterator[Fields]:
         for line in self._lines.feed(data):
             if self._ended or not line.strip():
                 continue
             try:
-                body = json.loads(line)
+                body = parsed(line)
             except (ValueError, RecursionError):
                 continue
             if isinstance(body, dict):
-                chunks += self._read(body)
-        return chunks
+                yield from self._read(body)
 
     def _read(self, body: Fields) -> list[Fields]:
         if (error := error_within(body, BackendKind.OLLAMA)) is not None:

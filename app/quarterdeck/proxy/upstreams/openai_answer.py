@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from typing import Any
 
 from quarterdeck.proxy.dialects.base import Asked, Fields
 from quarterdeck.proxy.upstreams.base import Reader
 from quarterdeck.proxy.upstreams.errors import error_within, upstream_error
 from quarterdeck.proxy.upstreams.lines import Lines
-from quarterdeck.proxy.values import as_object, as_objects
+from quarterdeck.proxy.values import as_object, as_objects, parsed
 from quarterdeck.schemas.requests import Operation
 
 _FINISH = {"function_call": "tool_calls", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "": None}
@@ -40,38 +40,37 @@ class OpenAIReader(Reader):
         self._done = False
         self._calls = -1
 
-    def feed(self, data: bytes) -> list[Fields]:
-        chunks: list[Fields] = []
+    def feed(self, data: bytes) -> Iterator[Fields]:
         for line in self._lines.feed(data):
             if self._done:
                 break
             if line.startswith(b"data:"):
-                self._data(line[5:].strip(), chunks)
+                chunk = self._data(line[5:].strip())
+                if chunk is not None:
+                    yield chunk
             elif line.startswith((b"{", b"error:")):
                 # Some servers break off their stream with an error that is no event.
                 self._bare(line.removeprefix(b"error:"))
             elif not line:
                 self._part = b""
-        return chunks
 
-    def _data(self, text: bytes, chunks: list[Fields]) -> None:
-        """One line of data: a whole chunk, or a part of one that goes on in the next line."""
+    def _data(self, text: bytes) -> Fields | None:
+        """The chunk in one line of data, if it is whole; else it goes on in the next line."""
         if text == b"[DONE]":
             self._done = True
-            return
+            return None
         text = self._part + b"\n" + text if self._part else text
         try:
-            chunk = json.loads(text)
+            chunk = parsed(text)
         except (ValueError, RecursionError):
             self._part = text
-            return
+            return None
         self._part = b""
-        if isinstance(chunk, dict):
-            chunks.append(self._chunk(chunk))
+        return self._chunk(chunk) if isinstance(chunk, dict) else None
 
     def _bare(self, text: bytes) -> None:
         try:
-            body = json.loads(text)
+            body = parsed(text)
         except (ValueError, RecursionError):
             return
         if isinstance(body, dict):
