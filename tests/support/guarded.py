@@ -102,7 +102,8 @@ class Answer:
     @property
     def code(self) -> str:
         """The code of an error, in any of our forms."""
-        return str(self.json["error"]["code"] if "error" in self.json else self.json["code"])
+        error = self.json.get("error")
+        return str(error["code"] if isinstance(error, dict) else self.json["code"])
 
 
 def parsed(answer: bytes) -> Answer:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +19,7 @@ from quarterdeck.control.headers import Header, cache_header, security_headers
 from quarterdeck.control.origins import Origins
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.access.access import Access, keep_principal
+from quarterdeck.proxy.client import headers_of
 from quarterdeck.settings import Settings
 
 CONTROL_PREFIX = "/api/"
@@ -108,7 +108,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         rules = self._current()
-        headers = Headers(scope=scope)
+        headers = headers_of(scope)
         extra = rules.headers
         try:
             length = check_form(scope)
@@ -152,7 +152,7 @@ class Guard:
         if body.exceeded and not body.answered:
             await _refuse(too_large(limit), scope, receive, send)
 
-    def _check_host(self, rules: _Rules, headers: Headers, scope: Scope) -> None:
+    def _check_host(self, rules: _Rules, headers: Mapping[str, str], scope: Scope) -> None:
         host = headers.get("host", "")
         if rules.knows(host):
             return
@@ -166,7 +166,7 @@ class Guard:
                 status=403,
             )
 
-    def _for_page(self, rules: _Rules, headers: Headers, path: str) -> list[Header]:
+    def _for_page(self, rules: _Rules, headers: Mapping[str, str], path: str) -> list[Header]:
         """What a page may be told. Raises AppError `forbidden_origin` for one that may not call."""
         origin = headers["origin"]
         known = origin in rules.origins.exact or origins.of_browser(origin) in rules.origins.exact
@@ -180,7 +180,7 @@ class Guard:
             hint = "Add the address to “Allowed web origins” in Settings if you trust the page."
         raise AppError("forbidden_origin", f"Web pages of {origin} may not call Quarterdeck.", hint, status=403)
 
-    def _check_caller(self, scope: Scope, headers: Headers) -> None:
+    def _check_caller(self, scope: Scope, headers: Mapping[str, str]) -> None:
         path = scope["path"]
         if path in OPEN_PATHS:
             return
@@ -193,7 +193,7 @@ class Guard:
     def _is_control(self, path: str) -> bool:
         return path.startswith(CONTROL_PREFIX) and path not in self._ollama and not path.startswith(self._ollama_below)
 
-    def _is_from_here(self, scope: Scope, headers: Headers) -> bool:
+    def _is_from_here(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         """Whether a request came in on a loopback address, and no web server passed it on from elsewhere."""
         address = scope["server"][0] if scope["server"] is not None else "127.0.0.1"
         known = self._loopback.get(address)
@@ -253,6 +253,6 @@ def _authority(origin: str) -> str | None:
         return None
 
 
-def _is_preflight(scope: Scope, headers: Headers) -> bool:
+def _is_preflight(scope: Scope, headers: Mapping[str, str]) -> bool:
     """A browser's question before a cross-origin call: it carries no token, and its Origin was checked."""
     return scope["method"] == "OPTIONS" and "access-control-request-method" in headers

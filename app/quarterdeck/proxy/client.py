@@ -32,7 +32,8 @@ class Client:
     """The connection of one request.
 
     `headers` have names in small letters. `started` is set when the status line is gone, `begun` when a part of the
-    answer itself is; `line_end` is what the last event sent lacks to be whole.
+    answer itself is; `line_end` is what the last event sent lacks to be whole. `blocked` while
+    the client does not take what is sent.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +45,7 @@ class Client:
         self.started = False
         self.begun = False
         self.line_end = b""
+        self.blocked = False
         self._receive = receive
         self._send = send
 
@@ -75,8 +77,9 @@ class Client:
 
     async def send(self, data: bytes) -> None:
         """A part of the answer; returns when the connection takes more."""
-        self.begun = True
+        self.begun = self.blocked = True
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self.blocked = False
 
     async def comment(self, data: bytes) -> None:
         """Something that keeps the connection open and is no part of the answer."""
