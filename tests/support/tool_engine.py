@@ -83,7 +83,7 @@ class ToolEngine:
             deltas.append({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]})
         else:
             deltas += [{"content": text[:8]}, {"content": text[8:]}]
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices: list[Body] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
         choices.append({"index": 0, "delta": {}, "finish_reason": "tool_calls" if call else "stop"})
         chunks = [{**begin, "object": "chat.completion.chunk", "choices": [choice]} for choice in choices]
         lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
