@@ -8,10 +8,11 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.dialects.openai import openai_error, retry_after
+from quarterdeck.proxy.json_answer import JsonAnswer
 from quarterdeck.proxy.ollama_routes import BLOBS, OLLAMA_PATHS
 from quarterdeck.proxy.routes import DIALECTS
 
@@ -31,7 +32,7 @@ def render(path: str, error: AppError) -> Response:
         body = openai_error(error)
     else:
         body = error.as_dict()
-    return JSONResponse(body, status_code=error.status, headers=retry_after(error))
+    return JsonAnswer(body, status_code=error.status, headers=retry_after(error))
 
 
 def install(app: FastAPI) -> None:

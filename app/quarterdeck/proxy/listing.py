@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.access.access import Principal
 from quarterdeck.proxy.dialects.base import Fields
 from quarterdeck.proxy.dialects.openai import openai_error
+from quarterdeck.proxy.json_answer import JsonAnswer
 from quarterdeck.scheduling.catalog import Catalog
 from quarterdeck.schemas.models import ModelView
 
@@ -78,7 +79,7 @@ class ModelList:
         ends = (
             {"first_id": items[0]["id"], "last_id": items[-1]["id"]} if items else {"first_id": None, "last_id": None}
         )
-        return JSONResponse({"object": "list", "data": items, "has_more": False, **ends})
+        return JsonAnswer({"object": "list", "data": items, "has_more": False, **ends})
 
     async def _one(self, request: Request) -> Response:
         """One model."""
@@ -88,8 +89,8 @@ class ModelList:
             who.require(view.name)
         except AppError as error:
             return _refused(error)
-        return JSONResponse(model_item(view))
+        return JsonAnswer(model_item(view))
 
 
 def _refused(error: AppError) -> Response:
-    return JSONResponse(openai_error(error), status_code=error.status)
+    return JsonAnswer(openai_error(error), status_code=error.status)

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import aiohttp
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.dialects.ollama_answer import error_body
 from quarterdeck.proxy.disconnect import until_disconnect
+from quarterdeck.proxy.json_answer import JsonAnswer
 from quarterdeck.tasks import spawn
 
 CONNECT_SECONDS = 5.0
@@ -24,8 +24,8 @@ Changed = Callable[[], Awaitable[object]]
 """Looks which models there are now."""
 
 
-def error_response(error: AppError) -> JSONResponse:
-    return JSONResponse(error_body(error), status_code=error.status)
+def error_response(error: AppError) -> JsonAnswer:
+    return JsonAnswer(error_body(error), status_code=error.status)
 
 
 class Relay:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -17,6 +17,7 @@ from quarterdeck.errors import AppError
 from quarterdeck.proxy import ollama_state
 from quarterdeck.proxy.access.access import Principal
 from quarterdeck.proxy.dialects.base import Fields
+from quarterdeck.proxy.json_answer import JsonAnswer
 from quarterdeck.proxy.ollama_relay import CONNECT_SECONDS, Changed, Relay, error_response
 from quarterdeck.scheduling.idle import idle_limit
 from quarterdeck.scheduling.scheduler import Scheduler
@@ -78,7 +79,7 @@ class OllamaRoutes:
 
     async def _version(self, _request: Request) -> Response:
         """The version of Ollama whose interface this is."""
-        return JSONResponse({"version": ollama_state.OLLAMA_VERSION})
+        return JsonAnswer({"version": ollama_state.OLLAMA_VERSION})
 
     async def _tags(self, request: Request) -> Response:
         """The models that can be asked for, as Ollama lists them."""
@@ -87,7 +88,7 @@ class OllamaRoutes:
         except AppError as error:
             return error_response(error)
         views = [view for view in self._scheduler.catalog.all() if view.hidden is None and who.may_use(view.name)]
-        return JSONResponse({"models": [ollama_state.listed(view) for view in views]})
+        return JsonAnswer({"models": [ollama_state.listed(view) for view in views]})
 
     async def _ps(self, request: Request) -> Response:
         """The models that are in memory, as Ollama lists them."""
@@ -96,7 +97,7 @@ class OllamaRoutes:
         except AppError as error:
             return error_response(error)
         loaded = [each for each in self._scheduler.loaded.values() if each.usable and who.may_use(each.name)]
-        return JSONResponse({"models": [self._running(each) for each in loaded]})
+        return JsonAnswer({"models": [self._running(each) for each in loaded]})
 
     async def _show(self, request: Request) -> Response:
         """What is known of one model, as Ollama tells it."""
@@ -113,8 +114,8 @@ class OllamaRoutes:
         except AppError as error:
             return error_response(error)
         if told is None:
-            return JSONResponse(ollama_state.shown(view))
-        return JSONResponse({**told, "capabilities": ollama_state.capabilities(view)} if view.capabilities else told)
+            return JsonAnswer(ollama_state.shown(view))
+        return JsonAnswer({**told, "capabilities": ollama_state.capabilities(view)} if view.capabilities else told)
 
     async def _manage(self, request: Request) -> ASGIApp:
         """Handed on to the Ollama server."""
@@ -136,9 +137,11 @@ class OllamaRoutes:
             url = self._main()
         except AppError as error:
             return error_response(error)
-        kept = ("content-type", "content-length")
+        body: AsyncIterator[bytes] | bytes = b""
+        kept: tuple[str, ...] = ()
+        if request.method == "POST":
+            body, kept = request.stream(), ("content-type", "content-length")
         headers = {key: value for key, value in request.headers.items() if key in kept}
-        body = request.stream() if request.method == "POST" else b""
         target = f"{url}{BLOBS}{request.path_params['digest']}"
         return Relay(self._session(), request.method, target, body=body, headers=headers, changed=None)
 
@@ -239,7 +242,7 @@ def _fields(body: bytes) -> dict[str, Any]:
 
 
 def _plain_error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status_code=status)
+    return JsonAnswer({"error": message}, status_code=status)
 
 
 def _not_at_ollama(view: ModelView) -> AppError:

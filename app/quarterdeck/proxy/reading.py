@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
+from typing import NoReturn
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.dialects.base import Asked, Dialect, Fields
-from quarterdeck.proxy.media import FORM, read_multipart_model
+from quarterdeck.proxy.media import FORM, LONGEST_NAME, read_multipart_model
 from quarterdeck.schemas.requests import Operation
 
+MARK = codecs.BOM_UTF8
+"""Some editors of Windows put it before a text."""
 FORM_PATHS = frozenset({"/v1/audio/transcriptions", "/v1/audio/translations"})
 
 
@@ -21,15 +26,36 @@ def read(dialect: Dialect, path: str, content_type: str, body: bytes) -> tuple[F
             )
         return {}, Asked(Operation.TRANSCRIPTION, {"model": read_multipart_model(body, content_type)}, stream=False)
     fields = parse(body)
-    return fields, dialect.read(path, fields)
+    asked = dialect.read(path, fields)
+    if len(asked.model) > LONGEST_NAME:
+        raise AppError("invalid_request", "The name of the model is too long.", details={"param": "model"})
+    return fields, asked
 
 
 def parse(body: bytes) -> Fields:
-    """The fields of a request. Raises AppError (400) for a body that is no JSON object."""
+    """The fields of a request. Raises AppError (400) for a body that is no JSON object.
+
+    What only some programs read is refused, since backends would not all read it alike: other encodings than UTF-8,
+    NaN, and numbers that are too large to be any.
+    """
     try:
-        fields = json.loads(body)
+        fields = _DECODER.decode(body.removeprefix(MARK).decode())
     except (ValueError, RecursionError) as error:
         raise AppError("invalid_json", f"The body is not valid JSON: {error}.", "Send a JSON object.") from None
     if not isinstance(fields, dict):
         raise AppError("invalid_request", "The body must be a JSON object.", 'Send {"model": …, …}.')
     return fields
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_no_number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -15,6 +15,7 @@ from quarterdeck.proxy.dialects.ollama import OllamaDialect
 from quarterdeck.proxy.dialects.openai import OPENAI_PATHS, OpenAIDialect
 from quarterdeck.proxy.dialects.responses import ResponsesDialect
 from quarterdeck.proxy.exchange import Exchange
+from quarterdeck.proxy.json_answer import JsonAnswer
 from quarterdeck.proxy.reading import FORM_PATHS, parse
 from quarterdeck.proxy.records.record import RequestRecord
 from quarterdeck.proxy.turn import Means
@@ -68,6 +69,6 @@ class Proxy:
     async def _count_tokens(self, request: Request) -> Response:
         """About how many tokens an Anthropic message would have; no model is asked."""
         try:
-            return JSONResponse(count_tokens(parse(await request.body())))
+            return JsonAnswer(count_tokens(parse(await request.body())))
         except AppError as error:
-            return JSONResponse(anthropic_error(error), status_code=error.status)
+            return JsonAnswer(anthropic_error(error), status_code=error.status)

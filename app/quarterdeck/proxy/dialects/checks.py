@@ -80,6 +80,8 @@ def check_tools(fields: Fields) -> None:
 def _check_parts(content: Any, where: str) -> None:
     for index, part in enumerate(objects(content, where)):
         kind = part.get("type")
+        if kind is not None and not isinstance(kind, str):
+            raise invalid(f"{where}[{index}].type", "must be a text")
         if kind == "text" and not isinstance(part.get("text"), str):
             raise invalid(f"{where}[{index}].text", "must be a text")
         if kind == "image_url":

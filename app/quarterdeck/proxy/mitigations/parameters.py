@@ -129,7 +129,7 @@ def _fits(name: str, value: object, operation: Operation) -> bool:
     if operation in _WRITING:
         return name not in _ONLY_OTHERS and not (name == "response_format" and isinstance(value, str))
     if name == "response_format" and operation is Operation.SPEECH:
-        return value in _SPEECH_FORMATS
+        return isinstance(value, str) and value in _SPEECH_FORMATS
     return name in _OTHER_OPERATIONS[operation] and not isinstance(value, dict)
 
 

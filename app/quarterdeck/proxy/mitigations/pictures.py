@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -101,7 +100,7 @@ def _smaller(url: str, to: Smaller) -> str:
         return url
     try:
         scaled = scaled_down(base64.b64decode(coded), to)
-    except binascii.Error:
+    except ValueError:
         return url
     return url if scaled is None else f"data:{scaled[1]};base64,{base64.b64encode(scaled[0]).decode()}"
 

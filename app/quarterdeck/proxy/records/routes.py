@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from quarterdeck.proxy.json_answer import JsonAnswer
 from quarterdeck.proxy.records.log import RequestLog
 from quarterdeck.proxy.records.metrics import Metrics, State
 from quarterdeck.settings import Settings
@@ -29,7 +30,7 @@ def routes(
         """Times to the first token, tokens per second and counts of the newest requests."""
         if not settings().metrics:
             return _disabled()
-        return JSONResponse(metrics.summary(log.records()).model_dump(mode="json"))
+        return JsonAnswer(metrics.summary(log.records()).model_dump(mode="json"))
 
     return [Route("/metrics", exposition, methods=["GET"]), Route("/v1/metrics", summary, methods=["GET"])]
 
@@ -37,4 +38,4 @@ def routes(
 def _disabled() -> Response:
     hint = "Switch on the setting “Metrics”."
     error = {"message": f"Metrics are switched off. {hint}", "type": "disabled", "code": "disabled", "hint": hint}
-    return JSONResponse({"error": error}, status_code=404)
+    return JsonAnswer({"error": error}, status_code=404)
