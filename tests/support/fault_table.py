@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
     `retry_after` is the header that clients get. Where a stand-in is configured, it answers if `stand_in` and nothing
     was sent yet; requests that are wrong in themselves get none. `times` says how often one request reaches the
-    upstream at most. `except_` has other outcomes of streams by dialect. With `either` it is chance whether a stream has
+    upstream at most. `except_` has other outcomes of streams by dialect. `either`: it is chance whether a stream has
     begun when it breaks.
     """
 

@@ -101,7 +101,7 @@ class Exchange:
         self._record.failed(error.status, error.sentence, error.code)
         if not client.started:
             await self._refuse(error)
-        elif self._record.stream and self._outlet is not None:
+        elif self._record.stream and self._outlet is not None and not client.blocked:
             await self._outlet.end(client.line_end + self._outlet.writer.error(error))
         # A plain answer that breaks off cannot be mended; left incomplete, its connection is closed.
 

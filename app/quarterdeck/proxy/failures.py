@@ -57,6 +57,10 @@ def _too_slow(model: str, lost_by: str) -> AppError:
     )
 
 
+def client_stuck() -> AppError:
+    return AppError("client_stuck", "The client stopped taking the answer, so it was ended.", status=499)
+
+
 def closing() -> AppError:
     return AppError(
         "closing",

@@ -163,6 +163,8 @@ class Turn:
         except (NotReached, Broken, TimeoutError) as error:
             if self.means.scheduler.closing:
                 raise failures.closing() from error
+            if self.client.blocked:
+                raise failures.client_stuck() from error
             raise failures.of_connection(view.name, error, patience.lost_by) from error
 
     def _speech_key(self, asked: Asked) -> str | None:
