@@ -16,13 +16,15 @@ from quarterdeck.proxy.dialects.openai import retry_after
 from quarterdeck.proxy.outlet import Outlet, json_headers
 from quarterdeck.proxy.passing import is_fault, own_words
 from quarterdeck.proxy.questions import Received
-from quarterdeck.proxy.reading import read
+from quarterdeck.proxy.reading import MARK, read
 from quarterdeck.proxy.records.record import RequestRecord
 from quarterdeck.proxy.routing import capabilities
 from quarterdeck.proxy.turn import Means, Turn
 from quarterdeck.proxy.turns import Turns
 
 MIB = 1024 * 1024
+HEADER_SIGNS = 1000
+"""What is said in one header of an answer is cut here; clients do not take larger ones."""
 
 # What a header may hold as it is; everything else is written as %XX.
 _SHOWN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
@@ -50,6 +52,8 @@ class Exchange:
             await self._answer(received)
         except AppError as error:
             await self._fail(error)
+        except RecursionError:
+            await self._fail(failures.too_deep())
         except asyncio.CancelledError:
             if watch is None or not watch.left:
                 raise
@@ -69,6 +73,7 @@ class Exchange:
         body = await client.body(self._settings.body_limit * MIB)
         record.original(body)
         content_type = client.headers.get("content-type", "")
+        body = body.removeprefix(MARK)
         fields, asked = read(self._dialect, client.path, content_type, body)
         record.asks(asked.operation, asked.model, stream=asked.stream)
         return Received(client.path, body, content_type, fields, asked, capabilities.needs(asked), principal)
@@ -124,10 +129,10 @@ class Exchange:
             (b"x-quarterdeck-warning", " ".join(record.warnings)),
         ):
             if value:
-                headers.append((name, _in_header(value)))
+                headers.append((name, _in_header(value[:HEADER_SIGNS])))
         return headers
 
 
 @functools.lru_cache(maxsize=1024)
 def _in_header(value: str) -> bytes:
-    return quote(value, safe=_SHOWN).encode()
+    return quote(value, safe=_SHOWN, errors="replace").encode()

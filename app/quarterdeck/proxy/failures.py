@@ -70,6 +70,10 @@ def closing() -> AppError:
     )
 
 
+def too_deep() -> AppError:
+    return AppError("invalid_request", "The request is nested too deeply.", "Send flatter JSON.")
+
+
 def defect(error: BaseException) -> AppError:
     return AppError(
         "internal_error",
