@@ -71,12 +71,15 @@ def test_a_connection_is_tested_with_the_key(page: ConnectPage, core: FakeCore, 
         ConnectStep(title="Key", ok=False, sentence="Clients need an API key.", hint="Make one."),
     ])  # fmt: skip
     page.guide.key.setText(" qd-secret ")
+    page.guide.test.setFocus()
     page.guide.test.click()
-    assert not page.guide.test.isEnabled()
+    page.guide.test.click()
+    assert page.guide.test.text() == "Testing…"
     qtbot.waitUntil(lambda: len(page.guide.result) == 2)
     assert page.guide.result == ["Address: It answers.", "Key: Clients need an API key. Make one."]
     assert core.called("POST", "/api/connect/test") == [{"client": "openai", "key": "qd-secret"}]
-    assert page.guide.test.isEnabled()
+    qtbot.waitUntil(lambda: page.guide.test.text() == "Test the connection")
+    assert page.guide.test.hasFocus()
     page.choose("client:open-webui-ollama")
     assert page.guide.result == []
 

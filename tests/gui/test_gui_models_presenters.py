@@ -60,7 +60,7 @@ def test_near_days_have_names() -> None:
     now = datetime.now(UTC).astimezone().replace(hour=12)
     assert text.moment(now, now).startswith("Today ")
     assert text.moment(now - timedelta(days=1), now).startswith("Yesterday ")
-    assert text.moment(None, now) == "never"
+    assert text.moment(None, now) == "Never"
 
 
 def test_every_status_has_its_own_shape_and_word_and_keeps_the_official_one() -> None:

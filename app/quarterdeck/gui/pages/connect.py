@@ -26,6 +26,7 @@ from quarterdeck.gui.presenters.connect import Entry, guide_entry, snippet_entry
 from quarterdeck.gui.widgets.connect_guide import ConnectGuideView
 from quarterdeck.gui.widgets.elided import ElidedLabel
 from quarterdeck.gui.widgets.empty_state import EmptyState
+from quarterdeck.gui.widgets.scrolling import BAR_GAP
 from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class ConnectPage(QWidget):
         self.keys.clicked.connect(self.show_keys)
         header = QHBoxLayout()
         header.setSpacing(10)
+        header.setContentsMargins(0, 0, BAR_GAP, 0)
         header.addWidget(title)
         header.addWidget(about, 1)
         header.addWidget(self.keys)

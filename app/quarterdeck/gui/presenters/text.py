@@ -85,7 +85,7 @@ def counted(count: int, one: str, many: str) -> str:
 def moment(at: datetime | None, now: datetime) -> str:
     """A moment in local time, near days by name; `now` and `at` are aware or both naive."""
     if at is None:
-        return "never"
+        return "Never"
     local, today = at.astimezone(), now.astimezone().date()
     clock = f"{local:%H:%M}"
     if local.date() == today:

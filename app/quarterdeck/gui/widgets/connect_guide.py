@@ -35,6 +35,7 @@ class ConnectGuideView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._entry: Entry | None = None
+        self._testing = False
         self._steps_shown: list[ConnectStep] = []
         self.copy_buttons: list[QPushButton] = []
         self._scroll = ScrollingColumn(self._build_settings(), self._build_snippet(), self._build_test())
@@ -121,7 +122,8 @@ class ConnectGuideView(QWidget):
         self._paint()
 
     def show_testing(self, testing: bool) -> None:
-        self.test.setEnabled(not testing)
+        # A button that is switched off would hand its focus to the next field.
+        self._testing = testing
         self.test.setText("Testing…" if testing else "Test the connection")
 
     def show_test(self, result: ConnectTest) -> None:
@@ -162,7 +164,7 @@ class ConnectGuideView(QWidget):
 
     @Slot()
     def _ask(self) -> None:
-        if self._entry is not None and self.test.isEnabled():
+        if self._entry is not None and not self._testing:
             self.test_wanted.emit(self._entry.client, self.key.text().strip())
 
     @Slot()
