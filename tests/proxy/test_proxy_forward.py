@@ -66,14 +66,16 @@ def test_a_stream_is_passed_on_byte_for_byte(core: ScriptedCore, model: str) -> 
 def test_every_event_is_there_before_the_next_is_sent(core: ScriptedCore, engine: FakeEngine, model: str) -> None:
     core.load(model)
     engine.mode = "slow"
+    # The answer begins with its first event, so that until then another model can still answer.
+    engine.let_go()
     with core.http.stream("POST", CHAT, json=chat(model, stream=True)) as answer:
         arriving = answer.iter_raw()
         for event in EVENTS:
-            engine.let_go()
             got = b""
             while len(got) < len(event):
                 got += next(arriving)
             assert got == event
+            engine.let_go()
         assert list(arriving) == []
 
 

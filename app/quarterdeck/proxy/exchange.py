@@ -63,8 +63,12 @@ class Exchange:
         finally:
             if watch is not None:
                 watch.close()
-            self._record.finish(client_left=watch is not None and watch.left)
-            self._means.access.spent(self._client.principal, self._record.tokens)
+            # After the answer went out: what is written down takes longer than sending it.
+            asyncio.get_running_loop().call_soon(self._close, watch is not None and watch.left)
+
+    def _close(self, client_left: bool) -> None:
+        self._record.finish(client_left=client_left)
+        self._means.access.spent(self._client.principal, self._record.tokens)
 
     async def _read(self) -> Received:
         client, record = self._client, self._record
