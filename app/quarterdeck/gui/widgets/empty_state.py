@@ -14,6 +14,7 @@ PICTURE = 48
 WIDTH_IN_LETTERS = 76
 LEAST_IN_LETTERS = 36
 LOW_IN_LINES = 16
+SIDE = 24
 
 
 class EmptyState(QWidget):
@@ -36,7 +37,7 @@ class EmptyState(QWidget):
         self._buttons.addWidget(self.button)
         self._buttons.addStretch(1)
         column = QVBoxLayout(self)
-        column.setContentsMargins(24, 16, 24, 16)
+        column.setContentsMargins(SIDE, 16, SIDE, 16)
         column.setSpacing(10)
         column.addStretch(2)
         for part in (self.picture, self.title, self.words):
@@ -77,10 +78,9 @@ class EmptyState(QWidget):
         return button
 
     def _fit(self) -> None:
-        margins = self.contentsMargins() + self.layout().contentsMargins()
         least = self.fontMetrics().averageCharWidth() * LEAST_IN_LETTERS
         most = self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS
-        room = min(most, max(least, self.width()) - margins.left() - margins.right())
+        room = min(most, max(least, self.width()) - 2 * SIDE)
         for label in (self.title, self.words):
             if not label.text():
                 continue

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Slot
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from quarterdeck.gui import theme
+from quarterdeck.gui.widgets.elided import ElidedLabel
 from quarterdeck.schemas.requests import MitigationView
 
 
@@ -17,12 +18,14 @@ class MitigationList(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("What is done to requests now")
-        self._heading = _words("")
+        self._heading = QLabel()
+        self._heading.setTextFormat(Qt.TextFormat.PlainText)
+        self._heading.setWordWrap(True)
         font = self._heading.font()
         font.setBold(True)
         self._heading.setFont(font)
         self._icons: list[QLabel] = []
-        self._lines: list[QLabel] = []
+        self._lines: list[ElidedLabel] = []
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(8)
@@ -49,10 +52,9 @@ class MitigationList(QWidget):
         for label in (*self._icons, *self._lines):
             label.hide()
             label.deleteLater()
-        self._icons, self._lines = [QLabel() for _ in lines], [_words("muted") for _ in lines]
-        for row, (icon, label, text) in enumerate(zip(self._icons, self._lines, lines, strict=True), start=1):
-            label.setText(text)
-            self._grid.addWidget(icon, row, 0, Qt.AlignmentFlag.AlignTop)
+        self._icons, self._lines = [QLabel() for _ in lines], [_line(text) for text in lines]
+        for row, (icon, label) in enumerate(zip(self._icons, self._lines, strict=True), start=1):
+            self._grid.addWidget(icon, row, 0)
             self._grid.addWidget(label, row, 1)
         self._heading.setText(heading)
         self._paint()
@@ -66,11 +68,12 @@ class MitigationList(QWidget):
             icon.setPixmap(picture)
 
 
-def _words(role: str) -> QLabel:
-    label = QLabel()
-    label.setProperty("role", role)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
+def _line(text: str) -> ElidedLabel:
+    """One line, so that the list stays short in a narrow panel; the rest is in the tip."""
+    label = ElidedLabel()
+    label.setProperty("role", "muted")
+    label.setText(text)
+    label.setToolTip(text)
     return label
 
 

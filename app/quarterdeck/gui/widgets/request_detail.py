@@ -117,7 +117,8 @@ class RequestDetailPanel(QFrame):
 
     def fact(self, label: str) -> str:
         """The value shown beside a label; empty when it is not shown."""
-        shown = [self._summary.itemAt(place).widget() for place in range(self._summary.count())]
+        items = (self._summary.itemAt(place) for place in range(self._summary.count()))
+        shown = (item.widget() for item in items if item is not None)
         texts = [part.text() for part in shown if isinstance(part, QLabel)]
         return dict(zip(texts[::2], texts[1::2], strict=True)).get(label, "")
 

@@ -45,7 +45,7 @@ class SectionList(QListWidget):
         """Mark a part, without `wanted`."""
         found = self.findItems(title, Qt.MatchFlag.MatchExactly)
         with QSignalBlocker(self):
-            self.setCurrentItem(found[0] if found else None)
+            self.setCurrentRow(self.row(found[0]) if found else -1)
 
     @Slot(str)
     def _go(self, title: str) -> None:
