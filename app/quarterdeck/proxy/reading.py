@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+from itertools import product
 from typing import NoReturn
 
 from quarterdeck.errors import AppError
@@ -15,6 +16,8 @@ from quarterdeck.schemas.requests import Operation
 MARK = codecs.BOM_UTF8
 """Some editors of Windows put it before a text."""
 FORM_PATHS = frozenset({"/v1/audio/transcriptions", "/v1/audio/translations"})
+# Ollama reads names of fields in any case, so that these would name another model than the one that is checked here.
+_OTHER_MODELS = frozenset(map("".join, product(*zip("model", "MODEL", strict=True)))) - {"model"}
 
 
 def read(dialect: Dialect, path: str, content_type: str, body: bytes) -> tuple[Fields, Asked]:
@@ -26,6 +29,8 @@ def read(dialect: Dialect, path: str, content_type: str, body: bytes) -> tuple[F
             )
         return {}, Asked(Operation.TRANSCRIPTION, {"model": read_multipart_model(body, content_type)}, stream=False)
     fields = parse(body)
+    if not _OTHER_MODELS.isdisjoint(fields):
+        raise AppError("invalid_request", "The field “model” is there twice.", "Write it once, in small letters.")
     asked = dialect.read(path, fields)
     if len(asked.model) > LONGEST_NAME:
         raise AppError("invalid_request", "The name of the model is too long.", details={"param": "model"})
