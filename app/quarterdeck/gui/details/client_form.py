@@ -96,6 +96,9 @@ class ClientForm(QWidget):
         form.addRow("System prompt", self.system_prompt)
         form.addRow("Parameters", self.defaults)
         form.addRow("Win over requests", self.override)
+        for field in (*self.switches.values(), self.tools, self.num_ctx, self.override):
+            # Labels are centred only within their own height.
+            form.labelForField(field).setMinimumHeight(field.sizeHint().height())
 
     def _connect(self) -> None:
         for box in (*self.switches.values(), self.tools):

@@ -36,8 +36,8 @@ SWITCHES = (
 )  # fmt: skip
 CHOICES: tuple[tuple[str, bool | None], ...] = (("Where needed", None), ("Always", True), ("Never", False))
 TOOL_CHOICES: tuple[tuple[str, ToolPolicy | None], ...] = (
-    ("As the model needs", None), ("Refuse such requests", ToolPolicy.REFUSE),
-    ("Leave the tools out", ToolPolicy.STRIP), ("Send them all the same", ToolPolicy.KEEP),
+    ("As needed", None), ("Refuse requests", ToolPolicy.REFUSE), ("Leave them out", ToolPolicy.STRIP),
+    ("Send them anyway", ToolPolicy.KEEP),
 )  # fmt: skip
 
 
