@@ -70,7 +70,7 @@ def faults_of(room: MalformedRoom, url: str, sent: Sent) -> list[str]:
 
 @given(sent=requests((*ASKING, *OTHERS), MODELS))
 @settings(
-    max_examples=1000,
+    max_examples=500,
     derandomize=True,
     database=None,
     phases=[Phase.generate, Phase.shrink],
