@@ -27,7 +27,9 @@ Handler = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0 done, 1 failed (reason on stderr); argparse ends with 2 on wrong usage."""
-    arguments = _parser().parse_args(argv)
+    # Not as defaults of the parser: those would win, in a command, over what stands before the command.
+    start = argparse.Namespace(run=_app, data_dir=None, url=None, token=None)
+    arguments = _parser().parse_args(argv, start)
     try:
         return int(arguments.run(arguments))
     except AppError as error:
@@ -52,7 +54,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quarterdeck", description="Control panel for language models on your own machine.", parents=[shared]
     )
-    parser.set_defaults(run=_app, data_dir=None, url=None, token=None)
     parser.add_argument("--version", action="version", version=f"quarterdeck {__version__}")
     parser.add_argument("--minimized", action="store_true", help="start in the tray")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -252,6 +252,17 @@ def test_a_core_named_by_address(core: ScriptedCore, run: Run, model: str, tmp_p
     assert "does not answer" in failed(run("models", "--url", "http://127.0.0.1:9", "--token", "x"))[0]
 
 
+def test_where_the_core_is_may_stand_before_the_command(
+    core: ScriptedCore, run: Run, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("QUARTERDECK_DATA_DIR", str(tmp_path / "another"))
+    place = ["--data-dir", str(core.folder / "data")]
+    for words in ([*place, "models"], [*place, "models", "list"], ["models", *place, "list"]):
+        assert model in run(*words).out
+    there = ["--url", core.public_url, "--token", core.thread.token]
+    assert model in run(*there, "models").out
+
+
 def test_a_bad_setting_ends_with_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUARTERDECK_PORT", "many")
     assert "“port” from environment" in failed(run("models"))[0]
