@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,14 +124,13 @@ def test_an_engine_of_ours_that_crashed_is_not_asked_again(room: FaultRoom) -> N
 
 class TestSharing:
     @pytest.fixture
-    def pool(self, room: FaultRoom) -> Iterator[FaultRoom]:
-        """A broken model that should have three of four requests, and a good one."""
-        room.core.http.patch("/api/settings", json={"failure_threshold": 2}).raise_for_status()
-        yield room
-        room.core.http.patch("/api/settings", json={"failure_threshold": 3}).raise_for_status()
+    def pool(self, tmp_path: Path) -> Iterator[FaultRoom]:
+        """A core that has heard nothing of its models yet."""
+        with fault_room(tmp_path, failure_threshold=2) as room:
+            yield room
 
     def share(self, room: FaultRoom, broken: str) -> None:
-        models = [{"model": room.model(broken), "weight": 3}, {"model": STURDY, "weight": 1}]
+        models = [{"model": room.model(broken), "weight": 3}, {"model": room.model(STURDY), "weight": 1}]
         rule(room, balance=[{"name": "pool", "models": models}])
 
     def ask(self, room: FaultRoom, **headers: str) -> Got:
