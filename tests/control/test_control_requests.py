@@ -91,9 +91,7 @@ async def test_a_request_that_is_not_known(api: Api) -> None:
 
 async def test_many_requests_are_few_events() -> None:
     told: list[tuple[str, str, Any]] = []
-    events = SimpleNamespace(
-        publish=lambda *event: told.append(event), watch_changed=None, watched=lambda _topic: True
-    )
+    events = SimpleNamespace(publish=lambda *event: told.append(event), watch_changed=None, watched=lambda _topic: True)
     async with AsyncExitStack() as stack:
         relay = Relay(cast(EventLog, events), stack)
         log = RequestLog(relay.request, on_passed_over=relay.requests_passed_over)

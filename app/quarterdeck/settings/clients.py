@@ -30,7 +30,7 @@ class ClientSettings(Group):
     )  # fmt: skip
     request_retries: int = setting(
         1, label="Retries", group="Clients", ge=0, le=10,
-        text="How often another backend, or the same one, is tried before the first token.",
+        text="How often another backend is tried before the first token; 0 gives up at the first error.",
     )  # fmt: skip
     failure_threshold: int = setting(
         3, label="Failures until avoided", group="Clients", ge=1, le=100,
