@@ -67,6 +67,8 @@ class PatientEngine:
             return await _openai(request, chat="chat" in path, stream=fields.get("stream") is True)
         if path == "/v1/audio/speech":
             return web.Response(body=b"RIFF", content_type="audio/wav")
+        if path == "/api/embeddings":
+            return web.json_response({"embedding": [0.5, -0.25]})
         if path == "/api/embed":
             return web.json_response({"model": NAME, "embeddings": [[0.5, -0.25]]})
         return web.json_response({**_VECTORS, "usage": _USAGE, "results": [], "status": "success"})
@@ -128,7 +130,7 @@ async def _stream(request: web.Request, content_type: str, text: str) -> web.Str
 
 _ASKED = {
     "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/images/generations",
-    "/v1/audio/speech", "/api/chat", "/api/generate", "/api/embed",
+    "/v1/audio/speech", "/api/chat", "/api/generate", "/api/embed", "/api/embeddings",
 }  # fmt: skip
 _LISTED = {"name": f"{NAME}:latest", "model": f"{NAME}:latest", "size": 1000, "digest": "0" * 64, "details": {}}
 _SHOWN = {"modelfile": "", "template": "", "details": {}, "model_info": {}, "capabilities": ["completion"]}

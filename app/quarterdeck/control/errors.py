@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.dialects.openai import openai_error, retry_after
@@ -18,6 +20,7 @@ from quarterdeck.proxy.routes import DIALECTS
 
 _log = logging.getLogger(__name__)
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 _HINTS = {404: "See /openapi.json for what there is.", 405: "Use another HTTP method; see /openapi.json."}
 
@@ -69,7 +72,16 @@ async def _http(request: Request, error: Exception) -> Response:
     )
     answer = render(request.url.path, known)
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        answer.headers["allow"] = ", ".join(_allowed(request))
     return answer
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that the path has; the framework names only those of the first route that it finds."""
+    routes: Sequence[BaseRoute] = request.app.routes
+    asked = [{**request.scope, "method": method} for method in _METHODS]
+    return [each["method"] for each in asked if any(route.matches(each)[0] is Match.FULL for route in routes)]
 
 
 async def _defect(request: Request, error: Exception) -> Response:

@@ -16,18 +16,19 @@ from quarterdeck.proxy.dialects.openai import OPENAI_PATHS, OpenAIDialect
 from quarterdeck.proxy.dialects.responses import ResponsesDialect
 from quarterdeck.proxy.exchange import Exchange
 from quarterdeck.proxy.json_answer import JsonAnswer
-from quarterdeck.proxy.reading import FORM_PATHS, parse
+from quarterdeck.proxy.reading import FORM_PATHS, read
 from quarterdeck.proxy.records.record import RequestRecord
 from quarterdeck.proxy.turn import Means
 
 _OPENAI = OpenAIDialect()
 _OLLAMA = OllamaDialect()
+_ANTHROPIC = AnthropicDialect()
 
 DIALECTS: dict[str, Dialect] = {
     **dict.fromkeys(OPENAI_PATHS, _OPENAI),
     **dict.fromkeys(FORM_PATHS, _OPENAI),
     **dict.fromkeys(("/api/chat", "/api/generate", "/api/embed", "/api/embeddings"), _OLLAMA),
-    "/v1/messages": AnthropicDialect(),
+    "/v1/messages": _ANTHROPIC,
     "/v1/responses": ResponsesDialect(),
 }
 """The dialect of each path that is asked with POST."""
@@ -69,6 +70,7 @@ class Proxy:
     async def _count_tokens(self, request: Request) -> Response:
         """About how many tokens an Anthropic message would have; no model is asked."""
         try:
-            return JsonAnswer(count_tokens(parse(await request.body())))
+            fields, _asked = read(_ANTHROPIC, COUNT_TOKENS_PATH, "", await request.body())
+            return JsonAnswer(count_tokens(fields))
         except AppError as error:
             return JsonAnswer(anthropic_error(error), status_code=error.status)

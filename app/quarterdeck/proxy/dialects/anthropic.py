@@ -53,9 +53,8 @@ def count_tokens(fields: Fields) -> Fields:
     for message in messages:
         content = message["content"]
         parts = content if isinstance(content, list) else []
-        pictures = [part for part in parts if part["type"] == "image_url"]
-        images += len(pictures)
-        texts = [part for part in parts if part not in pictures]
+        texts = [part for part in parts if part["type"] != "image_url"]
+        images += len(parts) - len(texts)
         size += len(as_json({**message, "content": texts} if parts else message, "messages"))
     size += len(as_json(asked.fields.get("tools", ""), "tools"))
     tokens = size // _LETTERS_PER_TOKEN + _TOKENS_PER_MESSAGE * len(messages) + _TOKENS_PER_IMAGE * images

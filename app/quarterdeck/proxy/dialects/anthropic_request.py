@@ -59,8 +59,8 @@ def _messages(fields: Fields, asked: Asked) -> list[Fields]:
     if not isinstance(fields.get("messages"), list):
         raise invalid("messages", "must be a list")
     conversation = Conversation()
-    if fields.get("system"):
-        conversation.say("system", [text_part(_texts(fields["system"], "system"))])
+    if fields.get("system") is not None and (said := _texts(fields["system"], "system")):
+        conversation.say("system", [text_part(said)])
     for index, message in enumerate(objects(fields["messages"], "messages")):
         where = f"messages[{index}]"
         role, content = message.get("role"), message.get("content")
