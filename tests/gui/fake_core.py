@@ -140,6 +140,7 @@ class FakeCore(httpx.AsyncBaseTransport):
         self.streams: list[_Stream] = []
         self.stream_requests: list[tuple[set[str], str | None]] = []
         self._next_id = 1
+        self._published: list[Event] = []
 
     def client(self) -> ApiClient:
         return ApiClient("http://core.test", "token", transport=self)
@@ -157,9 +158,9 @@ class FakeCore(httpx.AsyncBaseTransport):
         payload = data.model_dump(mode="json") if hasattr(data, "model_dump") else data
         event = Event(id=self._next_id, topic=Topic(topic), type=kind, at=datetime.now(UTC), data=payload)
         self._next_id += 1
+        self._published.append(event)
         for stream in list(self.streams):
-            if topic == "stream" or topic in stream.topics:
-                stream.queue.put_nowait(event)
+            stream.put(event)
 
     def change(self, name: str, **fields: Any) -> ModelView:
         """Change a model and tell the streams."""
@@ -191,10 +192,15 @@ class FakeCore(httpx.AsyncBaseTransport):
 
     def _open_stream(self, request: httpx.Request) -> httpx.Response:
         topics = set(request.url.params["topics"].split(","))
-        self.stream_requests.append((topics, request.headers.get("last-event-id")))
+        last_id = request.headers.get("last-event-id")
+        self.stream_requests.append((topics, last_id))
         stream = _Stream(topics, self.streams.remove)
         self.streams.append(stream)
-        stream.queue.put_nowait(Event(id=self._next_id, topic=Topic.STREAM, type="opened", at=datetime.now(UTC)))
+        begins = self._next_id - 1 if last_id is None else int(last_id)
+        stream.queue.put_nowait(Event(id=begins, topic=Topic.STREAM, type="opened", at=datetime.now(UTC)))
+        for event in self._published:
+            if event.id > begins:
+                stream.put(event)
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
 
     async def _answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
@@ -354,6 +360,11 @@ class _Stream(httpx.AsyncByteStream):
         self.topics = topics
         self.queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._closed: Callable[[_Stream], None] | None = closed
+
+    def put(self, event: Event) -> None:
+        """Send an event if the stream carries its topic."""
+        if event.topic is Topic.STREAM or event.topic in self.topics:
+            self.queue.put_nowait(event)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while (event := await self.queue.get()) is not None:
