@@ -49,7 +49,8 @@ def test_every_operation_keeps_to_what_is_written(room: MalformedRoom) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_operation_keeps_to_what_is_written_a_hundred_times(room: MalformedRoom) -> None:
-    assert list(Trials(room, examples=100).run()) == []
+    faults = list(Trials(room, examples=100).run())
+    assert faults == [], "\n".join(map(str, faults))
 
 
 def test_without_a_key_nothing_is_done(core: ScriptedCore, document: dict[str, Any]) -> None:

@@ -18,8 +18,10 @@ ENDS_PROGRAMS = "/api/gpu/processes/{pid}/stop"
 
 # Rules that a JSON schema does not say: these may refuse what their schema allows.
 _STRICTER = (
-    "/api/connect/test", "/api/estimate", "/api/import", "/api/keys", "/api/models", "/api/models/{name}/config",
+    "/api/connect/test", "/api/estimate", "/api/events",
+    "/api/import", "/api/keys", "/api/models", "/api/models/{name}/config",
     "/api/orchestrate/load", "/api/routing", "/api/routing/test", "/api/servers", "/api/settings",
+    "/v1/completions",
 )  # fmt: skip
 # A name may hold slashes, so that a path below a model is also the path of another model.
 _NAMES_WITH_SLASHES = r"^/api/(models|backends)/\{name\}/|^/api/servers/presets$"

@@ -191,6 +191,37 @@ OTHERS = (
 )
 """The other routes of clients."""
 
+_POLICY = {"fold_system": True, "tools": "keep", "num_ctx": 64, "defaults": {"temperature": 0.1}, "override": ["top_p"]}
+CONTROL = (
+    Valid("POST", "/api/models", {
+        "model_name": "new", "path": "/nowhere/a.gguf", "hf_path": "a/b", "backend": "embedded", "served_name": "n",
+        "load_config": {"n_ctx": 64},
+    }),
+    Valid("PATCH", f"/api/models/{MODEL}/config", {
+        "compatibility_status": "functional", "compatibility_notes": "n", "load_config": '{"n_ctx": 64}',
+        "aliases": ["a"], "roles": ["b"], "capabilities": ["chat"], "group": "g", "pinned": False, "idle_timeout": 5,
+        "deprecated": False, "client_policy": _POLICY,
+    }),
+    Valid("POST", "/api/orchestrate/load", {"model_name": MODEL, "force_load": True, "load_config": {"n_ctx": 64}}),
+    Valid("POST", "/api/orchestrate/unload", {"model_name": MODEL}),
+    Valid("POST", "/api/orchestrate/cancel", {"model_name": MODEL}),
+    Valid("POST", "/api/estimate", {"model_name": MODEL, "load_config": "{}", "n_ctx": 64, "parallel": 2}),
+    Valid("POST", "/api/estimate", {"path": "/nowhere/a.gguf", "backend": "embedded", "kv_type": "f16"}),
+    Valid("POST", "/api/import", {"text": '{"a": {"path": "/nowhere"}}', "apply": False, "names": ["a"]}),
+    Valid("POST", "/api/keys", {"name": "k", "models": [MODEL], "expires_at": "2999-01-01T00:00:00Z"}),
+    Valid("PUT", "/api/routing", {
+        "patterns": [{"pattern": "gpt-.*", "model": MODEL}],
+        "balance": [{"name": "pool", "models": [{"model": MODEL}]}],
+        "fallbacks": [{"model": MODEL, "error": [MODEL]}], "capabilities": [],
+    }),
+    Valid("POST", "/api/routing/test", {"model": MODEL, "needs": ["vision"], "down": [MODEL]}),
+    Valid("POST", "/api/ollama/create", {"model": "new", "source": MODEL, "num_ctx": 64}),
+    Valid("POST", "/api/ollama/delete", {"model": MODEL}),
+    Valid("PATCH", "/api/settings", {"default_model": MODEL, "allowed_hosts": ["a"], "idle_timeout": 5}),
+    Valid("GET", "/api/requests?limit=5&status=4xx"),
+)  # fmt: skip
+"""Of the control API: what can be said without asking anything outside."""
+
 
 def body_of(valid: Valid, model: str) -> bytes:
     """The body with the name of a model in it."""

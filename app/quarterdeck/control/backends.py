@@ -7,12 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from quarterdeck.control.services import Services
+from quarterdeck.control.strict import StrictRoute
 from quarterdeck.schemas.backends import BackendView, LogLine
 
 
 def router(services: Services) -> APIRouter:
     """Routes of the backends. Names may contain slashes."""
-    routes = APIRouter(prefix="/api/backends", tags=["backends"])
+    routes = APIRouter(prefix="/api/backends", tags=["backends"], route_class=StrictRoute)
     landscape = services.landscape
 
     @routes.get("")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quarterdeck.control.guides import ANY_MODEL, NO_KEY, PROGRAMS, Program, guides, situation
 from quarterdeck.control.services import Services
+from quarterdeck.control.strict import StrictRoute
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.access import ConnectGuide, ConnectStep, ConnectTest
 from quarterdeck.schemas.models import ModelView
@@ -35,7 +36,7 @@ class ConnectQuestion(BaseModel):
 
 def router(services: Services) -> APIRouter:
     """Routes about clients; no model is loaded by them."""
-    routes = APIRouter(prefix="/api/connect", tags=["connect"])
+    routes = APIRouter(prefix="/api/connect", tags=["connect"], route_class=StrictRoute)
 
     @routes.get("")
     async def connect_guides() -> list[ConnectGuide]:

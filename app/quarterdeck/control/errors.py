@@ -21,6 +21,7 @@ from quarterdeck.proxy.routes import DIALECTS
 _log = logging.getLogger(__name__)
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_SHOWN_OF_PATH = 200
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 _HINTS = {404: "See /openapi.json for what there is.", 405: "Use another HTTP method; see /openapi.json."}
 
@@ -43,6 +44,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OSError, _unusable)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -60,6 +62,15 @@ async def _invalid(request: Request, error: Exception) -> Response:
     else:
         message = f"{place}: {first['msg']}."
     return render(request.url.path, AppError("bad_request", message, "See /openapi.json for the fields."))
+
+
+async def _unusable(request: Request, error: Exception) -> Response:
+    """A path in a request that cannot even be looked at: too long, or in a folder that is closed to us."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return await _defect(request, error)
+    _log.warning("%s %s: %s", request.method, request.url.path, error.strerror)
+    sentence = f"“{str(error.filename)[:_SHOWN_OF_PATH]}” cannot be used: {error.strerror}."
+    return render(request.url.path, AppError("bad_path", sentence, "Check the path, and who may read it."))
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from quarterdeck.control.services import Services
+from quarterdeck.control.strict import StrictRoute
 from quarterdeck.schemas.access import KeyCreate, KeyView, NewKey
 
 
 def router(services: Services) -> APIRouter:
     """Routes of API keys. Names may contain slashes."""
-    routes = APIRouter(prefix="/api/keys", tags=["keys"])
+    routes = APIRouter(prefix="/api/keys", tags=["keys"], route_class=StrictRoute)
     keys = services.keys
 
     @routes.get("")

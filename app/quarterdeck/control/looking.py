@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quarterdeck.control.load_configs import check_load_config
 from quarterdeck.control.services import Services
+from quarterdeck.control.strict import StrictRoute
 from quarterdeck.errors import AppError
 from quarterdeck.registry.importers import ImportPlan
 from quarterdeck.registry.imports import read_text
@@ -32,7 +33,7 @@ class ScanRequest(BaseModel):
 
 def router(services: Services) -> APIRouter:
     """Routes that look; only an import with `apply` and a scan change the registry."""
-    routes = APIRouter(prefix="/api", tags=["looking"])
+    routes = APIRouter(prefix="/api", tags=["looking"], route_class=StrictRoute)
 
     @routes.post("/estimate")
     async def estimate(request: EstimateRequest) -> Estimate:

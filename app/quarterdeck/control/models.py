@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 
 from quarterdeck.control.load_configs import check_load_config
 from quarterdeck.control.services import Services
+from quarterdeck.control.strict import StrictRoute
 from quarterdeck.proxy.mitigations import check_policy, describe
 from quarterdeck.registry import sources
 from quarterdeck.schemas.backends import BackendKind
@@ -17,7 +18,7 @@ from quarterdeck.schemas.requests import MitigationView
 
 def router(services: Services) -> APIRouter:
     """Routes of the registry. Names may contain slashes, so the longer paths come first."""
-    routes = APIRouter(prefix="/api/models", tags=["models"])
+    routes = APIRouter(prefix="/api/models", tags=["models"], route_class=StrictRoute)
     catalog = services.scheduler.catalog
 
     @routes.get("")

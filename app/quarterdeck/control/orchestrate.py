@@ -6,12 +6,13 @@ from fastapi import APIRouter
 
 from quarterdeck.control.load_configs import check_load_config
 from quarterdeck.control.services import Services
+from quarterdeck.control.strict import StrictRoute
 from quarterdeck.schemas.models import LoadRequest, LoadResult, ModelName
 
 
 def router(services: Services) -> APIRouter:
     """Routes that answer when the work is done; a caller that leaves does not stop it."""
-    routes = APIRouter(prefix="/api/orchestrate", tags=["orchestrate"])
+    routes = APIRouter(prefix="/api/orchestrate", tags=["orchestrate"], route_class=StrictRoute)
     scheduler = services.scheduler
 
     @routes.post("/load")

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from quarterdeck.control.services import Services
+from quarterdeck.control.strict import StrictRoute
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.records.log import KEPT_REQUESTS
 from quarterdeck.proxy.records.record import RequestRecord
@@ -24,7 +25,7 @@ Exactly = Annotated[str | None, Query(description="Only requests with this value
 
 def router(services: Services) -> APIRouter:
     """Routes that look at what went through the proxy."""
-    routes = APIRouter(prefix="/api", tags=["requests"])
+    routes = APIRouter(prefix="/api", tags=["requests"], route_class=StrictRoute)
 
     @routes.get("/requests")
     async def requests(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from quarterdeck.control.services import Services
+from quarterdeck.control.strict import StrictRoute
 from quarterdeck.registry.names import fold
 from quarterdeck.schemas.requests import RouteQuestion, RouteReport, RoutingRules, RoutingState
 
 
 def router(services: Services) -> APIRouter:
     """Routes about routing; testing a name asks nothing of a model."""
-    routes = APIRouter(prefix="/api/routing", tags=["routing"])
+    routes = APIRouter(prefix="/api/routing", tags=["routing"], route_class=StrictRoute)
 
     @routes.get("")
     async def routing() -> RoutingState:

@@ -15,6 +15,7 @@ from quarterdeck.backends.ollama import OllamaBackend
 from quarterdeck.backends.ollama_library import OllamaLibrary
 from quarterdeck.backends.openai_compatible import PRESETS
 from quarterdeck.control.services import Services
+from quarterdeck.control.strict import StrictRoute
 from quarterdeck.errors import AppError
 from quarterdeck.hardware.processes import stop_process
 from quarterdeck.proxy.disconnect import until_disconnect
@@ -52,7 +53,7 @@ class OllamaCopy(BaseModel):
 
 def router(services: Services) -> APIRouter:
     """Routes about what runs outside of our own engines."""
-    routes = APIRouter(prefix="/api", tags=["servers"])
+    routes = APIRouter(prefix="/api", tags=["servers"], route_class=StrictRoute)
 
     @routes.get("/servers/presets")
     async def presets() -> list[ServerPreset]:

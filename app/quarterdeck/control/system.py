@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from quarterdeck import __version__
 from quarterdeck.control.services import Services
+from quarterdeck.control.strict import StrictRoute
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.disconnect import until_disconnect
 from quarterdeck.schemas.events import DEFAULT_TOPICS, Event, Topic
@@ -28,7 +29,7 @@ LONGEST_ID = 20
 
 def router(services: Services) -> APIRouter:
     """Routes about the whole."""
-    routes = APIRouter(prefix="/api", tags=["system"])
+    routes = APIRouter(prefix="/api", tags=["system"], route_class=StrictRoute)
 
     @routes.get("/status")
     async def status() -> SystemStatus:

@@ -6,7 +6,7 @@ import codecs
 import json
 import math
 from itertools import product
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.dialects.base import Asked, Dialect, Fields
@@ -38,18 +38,23 @@ def read(dialect: Dialect, path: str, content_type: str, body: bytes) -> tuple[F
 
 
 def parse(body: bytes) -> Fields:
-    """The fields of a request. Raises AppError (400) for a body that is no JSON object.
-
-    What only some programs read is refused, since backends would not all read it alike: other encodings than UTF-8,
-    NaN, and numbers that are too large to be any.
-    """
+    """The fields of a request. Raises AppError (400) for a body that is no JSON object."""
     try:
-        fields = _DECODER.decode(body.removeprefix(MARK).decode())
+        fields = decoded(body)
     except (ValueError, RecursionError) as error:
         raise AppError("invalid_json", f"The body is not valid JSON: {error}.", "Send a JSON object.") from None
     if not isinstance(fields, dict):
         raise AppError("invalid_request", "The body must be a JSON object.", 'Send {"model": …, …}.')
     return fields
+
+
+def decoded(body: bytes) -> Any:
+    """A body as JSON. Raises ValueError or RecursionError.
+
+    What only some programs read is refused, since backends would not all read it alike: other encodings than UTF-8,
+    NaN, and numbers that are too large to be any.
+    """
+    return _DECODER.decode(body.removeprefix(MARK).decode())
 
 
 def _number(text: str) -> float:
