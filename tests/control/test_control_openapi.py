@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,7 @@ def test_every_operation_keeps_to_what_is_written(room: MalformedRoom) -> None:
     assert trials.count > 2000
 
 
+@pytest.mark.skipif("LONG_TESTS" not in os.environ, reason="takes minutes: set LONG_TESTS=1 for the long run")
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_operation_keeps_to_what_is_written_a_hundred_times(room: MalformedRoom) -> None:

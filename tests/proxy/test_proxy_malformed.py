@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import psutil
@@ -64,6 +65,7 @@ def test_malformed_requests_are_answered(room: MalformedRoom, sent: Sent) -> Non
     assert room.faults(sent) == []
 
 
+@pytest.mark.skipif("LONG_TESTS" not in os.environ, reason="takes minutes: set LONG_TESTS=1 for the long run")
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @given(sent=EVERYTHING)
