@@ -3,11 +3,13 @@
     PYTHON litellm_worker.py ADDRESS
 
 Runs in the Python that has LiteLLM. An answer is {"said": …}, {"refused": [status, code, sentence]} or {"broken": …}.
+A worker that is stuck for 90 s writes where to its standard error and ends.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import json
 import os
 import sys
@@ -17,8 +19,8 @@ from typing import Any
 from client_cells import ANTHROPIC, EMBEDDINGS, OLLAMA, OPENAI, RESPONSES, TEXTS, Question, Said
 from openai_words import chat_fields, read_chat, read_chunks, read_events, read_response, responses_fields
 
-# Prices are of no interest, and the list of them comes from the internet.
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+# Prices and such are of no interest, and the lists of them come from the internet.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = os.environ["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"
 
 _PROVIDERS = {OPENAI: "openai", RESPONSES: "openai", OLLAMA: "ollama_chat", ANTHROPIC: "anthropic"}
 
@@ -44,9 +46,12 @@ def main() -> None:
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    # What it wants to know of a model it asks there, else at Ollama's usual port, whatever it is that listens there.
+    os.environ["OLLAMA_API_BASE"] = sys.argv[1]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the package prints is no answer
     for line in sys.stdin:
+        faulthandler.dump_traceback_later(90, exit=True)
         asked = json.loads(line)
         asked["question"]["colours"] = tuple(asked["question"]["colours"])
         try:
@@ -59,6 +64,7 @@ def main() -> None:
             told = {"refused": [status, None, str(error)]} if status else {"broken": traceback.format_exc()}
         answers.write(json.dumps(told) + "\n")
         answers.flush()
+        faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from quarterdeck.tasks import spawn
 
 TICK_SECONDS = 1.0
 GRACE_SECONDS = 1
+# Longer than common clients keep a connection for its next use: none of them sends into one that is being closed.
+KEEP_ALIVE_SECONDS = 120
 
 
 class _Server(uvicorn.Server):
@@ -48,6 +50,7 @@ class Listener:
         config = uvicorn.Config(
             app, loop="none", lifespan="off", http=GuardedProtocol, ws="none", log_config=None, access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS, server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )  # fmt: skip
         self.url = _url("http" if tls is None else "https", *sock.getsockname()[:2])

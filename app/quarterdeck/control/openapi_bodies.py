@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quarterdeck.proxy.media import LONGEST_NAME
+from quarterdeck.proxy.media import BLANKS, LONGEST_NAME
 from quarterdeck.proxy.routes import DIALECTS
 
 Schema = dict[str, Any]
@@ -85,7 +85,8 @@ _OLLAMA_MESSAGE = _object(
     "role", role={"type": "string", "minLength": 1}, content=_perhaps(TEXT), images=_perhaps(_list(TEXT))
 )
 _OLLAMA = {"model": _MODEL, "options": _perhaps(OBJECT)}
-_FORM = _object("model file", model=_MODEL, file={"type": "string", "format": "binary"})
+_FORM_MODEL = {**_MODEL, "pattern": f"[^{BLANKS}]"}
+_FORM = _object("model file", model=_FORM_MODEL, file={"type": "string", "format": "binary"})
 
 _BODIES: dict[str, Schema] = {
     "/v1/chat/completions": _object(

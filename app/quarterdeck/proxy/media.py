@@ -13,6 +13,8 @@ from quarterdeck.schemas.requests import Operation
 
 FORM = "multipart/form-data"
 LONGEST_NAME = 1024
+BLANKS = " \t\r\n"
+"""What may surround the model in a form."""
 _PART_HEADERS = 8 * 1024
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s;",]{1,70}))', re.IGNORECASE)
 _DISPOSITION = re.compile(rb"^content-disposition:\s*form-data\s*(;[^\r\n]*)$", re.IGNORECASE | re.MULTILINE)
@@ -56,7 +58,7 @@ def read_multipart_model(body: bytes, content_type: str) -> str:
     """The field “model” of a form; files are passed over. Raises AppError (400): no form, or no single such field."""
     part = _model_part(body, content_type)
     try:
-        model = body[part.start : part.end].decode().strip()
+        model = body[part.start : part.end].decode().strip(BLANKS)
     except UnicodeDecodeError:
         raise _bad("The field “model” is not valid UTF-8") from None
     if not model:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,11 +21,16 @@ class _Worker:
     """One process for all dialects: importing the package takes seconds."""
 
     def __init__(self, url: str) -> None:
+        self.users = 0
+        self._url = url
+        self._start()
+
+    def _start(self) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
         pipe = subprocess.PIPE
-        self.users = 0
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (`end` closes it)
         self._process = subprocess.Popen(
-            [PYTHON, _WORKER, url], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment, text=True
+            [PYTHON, _WORKER, self._url], stdin=pipe, stdout=pipe, stderr=self._errors, env=environment, text=True
         )
 
     def ask(self, dialect: str, question: Question) -> Said:
@@ -34,7 +40,8 @@ class _Worker:
         process.stdin.write(json.dumps({"dialect": dialect, "question": dataclasses.asdict(question)}) + "\n")
         process.stdin.flush()
         line = process.stdout.readline()
-        assert line, "the worker has ended"
+        if not line:
+            raise AssertionError(f"the worker has ended: {self._last_words()}")
         told = json.loads(line)
         if "refused" in told:
             raise RefusalError(*told["refused"])
@@ -43,8 +50,17 @@ class _Worker:
         said.calls = [(name, arguments) for name, arguments in said.calls]
         return said
 
+    def _last_words(self) -> str:
+        """What a worker that ended wrote last; another one takes its place, so that only one question is lost."""
+        self._process.wait(10)
+        self._errors.seek(0)
+        said = self._errors.read()[-4000:]
+        self.end()
+        self._start()
+        return said
+
     def end(self) -> None:
-        with self._process as process:
+        with self._errors, self._process as process:
             process.kill()
 
 
