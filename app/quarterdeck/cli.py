@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -72,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     gpu = command("gpu", _remote("gpu"), "Show what the graphs show.")
     gpu.add_argument("--json", action="store_true", help="print one JSON document")
     gpu.add_argument("--watch", action="store_true", help="go on until Ctrl+C")
+    diagnose = command("diagnose", _diagnose, "Say why a log shows a failure, and what helps.")
+    diagnose.add_argument("file", help="the log; - for standard input")
+    diagnose.add_argument("--service", default="", help="who wrote it, such as vllm or open-webui")
+    diagnose.add_argument("--json", action="store_true", help="print one JSON document")
     _add_backend_command(command)
     _add_looking_commands(command)
     _add_access_commands(command)
@@ -204,6 +209,18 @@ def _own_core(arguments: argparse.Namespace) -> CoreThread:
     from quarterdeck.core_thread import CoreThread
 
     return CoreThread(load_settings(arguments.data_dir), public=False, on_recovered=_tell_recovered).start()
+
+
+def _diagnose(arguments: argparse.Namespace) -> int:
+    from quarterdeck.diagnosis.matcher import diagnose_log
+
+    with contextlib.ExitStack() as stack:
+        log = sys.stdin
+        if arguments.file != "-":
+            log = stack.enter_context(Path(arguments.file).open(encoding="utf-8", errors="replace"))
+        found = diagnose_log(log, arguments.service)
+    print(found.model_dump_json() if arguments.json else f"{found.title}: {found.why}")
+    return 0
 
 
 def _serve(arguments: argparse.Namespace) -> int:

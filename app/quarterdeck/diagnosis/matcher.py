@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 from quarterdeck.diagnosis.rules import Rule, RuleFile, rule_files
+from quarterdeck.schemas.diagnosis import Diagnosis, Evidence, Remedy
 from quarterdeck.schemas.models import Cause
 
 LONGEST_EVIDENCE = 300
@@ -37,6 +38,31 @@ def diagnose(
     )
     best = min(candidates, key=lambda rule: (-rule.rank, reading.position(rule)))
     return reading.cause(best, facts)
+
+
+def diagnose_log(log: Iterable[str], service: str = "") -> Diagnosis:
+    """What a log tells by itself, with nothing known of the end of the process."""
+    reading = _Reading(_compiled(rule_files()))
+    for line in log:
+        reading.take(line)
+    rules = sorted(
+        (rule for file in rule_files() for rule in file.rules if rule.lines and reading.holds(rule)),
+        key=lambda rule: (-rule.rank, reading.position(rule)),
+    )
+    if not rules:
+        return Diagnosis(kind="healthy", service=service, title="No failure found", why="No line shows a failure.")
+    best = rules[0]
+    cause = reading.cause(best, {"signal": "", "exit_code": ""})
+    return Diagnosis(
+        kind="failure",
+        failure_class=best.failure_class,
+        confidence=best.confidence,
+        service=service,
+        title=cause.title,
+        why=cause.sentence,
+        evidence=[Evidence(line=reading.position(best), text=cause.evidence)],
+        remedies=[Remedy(title=cause.hint)],
+    )
 
 
 def _ended_so(rule: Rule, exit_code: int | None, signal: str | None, oom_killed: bool) -> bool:

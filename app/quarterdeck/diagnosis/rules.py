@@ -9,8 +9,9 @@ from string import Formatter
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from quarterdeck.schemas.diagnosis import RemedyKind
 from quarterdeck.schemas.models import CauseKind
 
 FailureClass = Literal[
@@ -45,13 +46,28 @@ Pattern = Annotated[str, Field(min_length=3), AfterValidator(_pattern)]
 Sentence = Annotated[str, Field(min_length=10), AfterValidator(_sentence)]
 
 
+class RemedyRule(BaseModel):
+    """A remedy with placeholders in every text. In `patch`, a text that is one placeholder alone becomes a number where
+    it reads as one; "{tokens:floor1024}" rounds down to a multiple of 1024. It is left out where a group was not found.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = Field(min_length=3, max_length=120)
+    kind: RemedyKind = RemedyKind.ADVICE
+    patch: dict[str, JsonValue] | None = None
+    command: str | None = None
+
+
 class Rule(BaseModel):
     """One cause. All conditions that are given must hold; patterns ignore case and look at one line at a time.
 
     `lines`: one of them is found · `needs`: each is found somewhere · `unless`: none is found anywhere · `signals`,
     `exit_codes`: the process ended so (`any` for every one) · `oom_killed`: the system killed it for memory ·
-    `fatal`: false for what spoils a request but does not end an engine · `rank`: the highest of those that hold is
-    the cause · `quote`: add the last telling line of the log to the sentence.
+    `services`: only in the log of one of these · `fatal`: false for what spoils a request but does not end an engine ·
+    `until_ready`: void when a line of `ready` comes after it · `rank`: the highest of those that hold is the cause ·
+    `confidence`: how sure it is, between 0 and 1 · `seen_with`: versions of engines whose words these are · `quote`:
+    add the last telling line of the log to the sentence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,7 +76,10 @@ class Rule(BaseModel):
     failure_class: FailureClass = Field(alias="class")
     kind: CauseKind
     rank: int = Field(50, ge=0, le=100)
+    confidence: float = Field(0.9, ge=0, le=1)
+    services: tuple[str, ...] = ()
     fatal: bool = True
+    until_ready: bool = False
     lines: tuple[Pattern, ...] = ()
     needs: tuple[Pattern, ...] = ()
     unless: tuple[Pattern, ...] = ()
@@ -71,6 +90,9 @@ class Rule(BaseModel):
     sentence: Sentence
     hint: Sentence
     quote: bool = False
+    remedies: tuple[RemedyRule, ...] = ()
+    known_issue: str | None = None
+    seen_with: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _placeholders_are_known(self) -> Self:
@@ -87,7 +109,7 @@ class RuleFile(BaseModel):
     """One YAML file: the rules of an engine family, and which of its lines say nothing.
 
     `benign` lines are passed over, `generic` ones only follow from a cause and are never quoted; `prefixes` are taken
-    off a line before it is quoted.
+    off a line before it is quoted; `ready` lines show that a server has come up.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -96,6 +118,7 @@ class RuleFile(BaseModel):
     benign: tuple[Pattern, ...] = ()
     generic: tuple[Pattern, ...] = ()
     prefixes: tuple[Pattern, ...] = ()
+    ready: tuple[Pattern, ...] = ()
     rules: tuple[Rule, ...]
 
 

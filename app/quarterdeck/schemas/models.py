@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+from quarterdeck.schemas.diagnosis import Remedy
 from quarterdeck.schemas.requests import ClientPolicy
 
 
@@ -177,7 +178,7 @@ class CauseKind(StrEnum):
 
 
 class Cause(BaseModel):
-    """Why a load failed. `failure_class` is a class of the diagnosis rules."""
+    """Why a load failed. `failure_class` is a class of the diagnosis rules; `evidence` stands in line `line` of the log."""
 
     failure_class: str
     kind: CauseKind
@@ -185,6 +186,10 @@ class Cause(BaseModel):
     sentence: str
     hint: str
     evidence: str = ""
+    line: int | None = None
+    confidence: float = 1.0
+    remedies: list[Remedy] = Field(default_factory=list)
+    known_issue: str | None = None
 
 
 class AttemptView(BaseModel):
