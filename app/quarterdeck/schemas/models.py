@@ -178,7 +178,7 @@ class CauseKind(StrEnum):
 
 
 class Cause(BaseModel):
-    """Why a load failed. `failure_class` is a class of the diagnosis rules; `evidence` stands in line `line` of the log."""
+    """Why a load failed. `failure_class` is a class of the diagnosis rules; `line` is where `evidence` stands."""
 
     failure_class: str
     kind: CauseKind
