@@ -72,3 +72,15 @@ def test_malformed_requests_are_answered(room: MalformedRoom, sent: Sent) -> Non
 @settings(SHARED, max_examples=20_000, derandomize=False)
 def test_very_many_malformed_requests_are_answered(room: MalformedRoom, sent: Sent) -> None:
     assert room.faults(sent) == []
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat", "/v1/messages", "/v1/embeddings"])
+def test_half_a_character_spoils_no_list_of_requests(room: MalformedRoom, path: str) -> None:
+    half = "\\ud800"
+    http = room.core.http
+    for model in ("plain", half):
+        message = f'{{"role": "user", "content": "{half}"}}'
+        body = f'{{"model": "{model}", "max_tokens": 5, "{half}": 1, "messages": [{message}]}}'
+        answer = http.post(path, content=body, headers={"content-type": "application/json", "user-agent": "half"})
+        assert answer.status_code in {200, 400, 404, 409}
+        assert http.get("/api/requests", params={"limit": 1}).json()[0]["path"] == path

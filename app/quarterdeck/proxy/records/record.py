@@ -56,8 +56,8 @@ class RequestRecord:
         self._seen: Seen | None = Seen(stream)
         self.id = os.urandom(16).hex()
         self.at = time.time()
-        self.path, self.dialect, self.operation, self.asked = path, dialect, operation, asked[:_NAME_LIMIT]
-        self.key, self.client = key, client and client[:_NAME_LIMIT]
+        self.path, self.dialect, self.operation, self.asked = path, dialect, operation, _noted(asked)
+        self.key, self.client = key, client and _noted(client)
         self.model, self.backend, self.route = "", None, ""
         self.status, self.code, self.error = 0, "", None
         self.dropped: list[str] = []
@@ -79,7 +79,7 @@ class RequestRecord:
 
     def asks(self, operation: Operation, asked: str, *, stream: bool) -> None:
         """The request was read: what the client wants, and under which name."""
-        self.operation, self.asked = operation, asked[:_NAME_LIMIT]
+        self.operation, self.asked = operation, _noted(asked)
         self._stream = stream
         self._seen = Seen(stream)
 
@@ -89,7 +89,7 @@ class RequestRecord:
 
     def left_out(self, names: list[str]) -> None:
         """What of the request does not reach the backend; of very many names the first ones are kept."""
-        self.dropped = [name[:_NAME_LIMIT] for name in names[:_MOST_DROPPED]]
+        self.dropped = [_noted(name) for name in names[:_MOST_DROPPED]]
 
     def sent(self) -> None:
         """The backend has the request. Called again when another one is tried."""
@@ -137,7 +137,7 @@ class RequestRecord:
 
     def failed(self, status: int, sentence: str, code: str = UPSTREAM_ERROR) -> None:
         """The request is answered with an error. What a backend said is kept out of files: it may quote the prompt."""
-        self.status, self.error, self.code = status, sentence[:_SENTENCE_LIMIT], code
+        self.status, self.error, self.code = status, _noted(sentence, _SENTENCE_LIMIT), code
 
     def original(self, data: bytes) -> None:
         """The body as the client sent it."""
@@ -222,3 +222,8 @@ class RequestRecord:
             captured=self.texts is not None,
             error=self.error,
         )
+
+
+def _noted(text: str, longest: int = _NAME_LIMIT) -> str:
+    """What a client wrote, short enough to keep, and such that it can be written: JSON may hold half a character."""
+    return text[:longest].encode("utf-8", "replace").decode()
