@@ -71,7 +71,7 @@ def part(name: str) -> str:
 
 def unreachable(url: str, error: Exception) -> AppError:
     return AppError(
-        "coreunreachable",
+        "core_unreachable",
         f"Quarterdeck's core does not answer at {url} ({type(error).__name__}).",
         "Start Quarterdeck again, or check the address given with --url.",
         status=503,
