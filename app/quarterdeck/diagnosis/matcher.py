@@ -24,7 +24,7 @@ def diagnose(
     log: Iterable[str], *, exit_code: int | None = None, signal: str | None = None, oom_killed: bool = False
 ) -> Cause:
     """The cause that explains `log` and the end of the process; without a known one, what is known of the end."""
-    reading = _Reading(_compiled(rule_files()))
+    reading = _Reading(_compiled())
     for text in log:
         for line in text.splitlines():
             reading.take(line)
@@ -42,7 +42,7 @@ def diagnose(
 
 def diagnose_log(log: Iterable[str], service: str = "") -> Diagnosis:
     """What a log tells by itself, with nothing known of the end of the process."""
-    reading = _Reading(_compiled(rule_files()))
+    reading = _Reading(_compiled())
     for line in log:
         reading.take(line)
     rules = sorted(
@@ -90,8 +90,8 @@ def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
 
 
 @cache
-def _compiled(files: tuple[RuleFile, ...]) -> _Compiled:
-    return _Compiled(files)
+def _compiled() -> _Compiled:
+    return _Compiled(rule_files())
 
 
 class _Reading:

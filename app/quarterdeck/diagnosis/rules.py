@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import resources
-from string import Formatter
 from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from quarterdeck.diagnosis import remedies
+from quarterdeck.diagnosis.matching.literals import SHORTEST, SHORTEST_OF_CONTEXT, shape
 from quarterdeck.schemas.diagnosis import RemedyKind
 from quarterdeck.schemas.models import CauseKind
 
@@ -30,10 +31,21 @@ FACTS = frozenset({"signal", "exit_code"})
 
 def _pattern(text: str) -> str:
     try:
-        re.compile(text)
+        shape(text)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
     return text
+
+
+def _findable(text: str, least: int = SHORTEST) -> str:
+    """A log is searched for fixed words first, so a pattern without one would have to be tried on every line."""
+    if shape(_pattern(text)).shortest < least:
+        raise ValueError(f"{text!r} has no fixed word of {least} characters in each of its branches")
+    return text
+
+
+def _context(text: str) -> str:
+    return _findable(text, SHORTEST_OF_CONTEXT)
 
 
 def _sentence(text: str) -> str:
@@ -43,12 +55,15 @@ def _sentence(text: str) -> str:
 
 
 Pattern = Annotated[str, Field(min_length=3), AfterValidator(_pattern)]
+Line = Annotated[str, Field(min_length=3), AfterValidator(_findable)]
+Context = Annotated[str, Field(min_length=3), AfterValidator(_context)]
 Sentence = Annotated[str, Field(min_length=10), AfterValidator(_sentence)]
 
 
 class RemedyRule(BaseModel):
     """A remedy with placeholders in every text. In `patch`, a text that is one placeholder alone becomes a number where
-    it reads as one; "{tokens:floor1024}" rounds down to a multiple of 1024. It is left out where a group was not found.
+    it reads as one; "{tokens:floor1024}" rounds down to a multiple of 1024 (all steps: diagnosis/remedies.py). It is
+    left out where a group was not found or is no number.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,10 +77,11 @@ class RemedyRule(BaseModel):
 class Rule(BaseModel):
     """One cause. All conditions that are given must hold; patterns ignore case and look at one line at a time.
 
-    `lines`: one of them is found · `needs`: each is found somewhere · `unless`: none is found anywhere · `signals`,
+    `lines`: one of them is found · `needs`: each is found somewhere · `unless`: none is found anywhere · `reads`: only
+    for the numbers and names that remedies take from their groups, wherever they are found · `signals`,
     `exit_codes`: the process ended so (`any` for every one) · `oom_killed`: the system killed it for memory ·
     `services`: only in the log of one of these · `fatal`: false for what spoils a request but does not end an engine ·
-    `until_ready`: void when a line of `ready` comes after it · `rank`: the highest of those that hold is the cause ·
+    `until_ready`: void when a line of `ready` comes after the last of `lines` · `rank`: the highest of those that hold is the cause ·
     `confidence`: how sure it is, between 0 and 1 · `seen_with`: versions of engines whose words these are · `quote`:
     add the last telling line of the log to the sentence.
     """
@@ -80,9 +96,10 @@ class Rule(BaseModel):
     services: tuple[str, ...] = ()
     fatal: bool = True
     until_ready: bool = False
-    lines: tuple[Pattern, ...] = ()
-    needs: tuple[Pattern, ...] = ()
-    unless: tuple[Pattern, ...] = ()
+    lines: tuple[Line, ...] = ()
+    needs: tuple[Context, ...] = ()
+    unless: tuple[Context, ...] = ()
+    reads: tuple[Context, ...] = ()
     signals: tuple[str, ...] = ()
     exit_codes: tuple[int | Literal["any"], ...] = ()
     oom_killed: bool = False
@@ -96,12 +113,16 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _placeholders_are_known(self) -> Self:
-        groups = [set(re.compile(line).groupindex) for line in self.lines]
-        known = FACTS | (set.intersection(*groups) if groups else set())
+        in_lines = [shape(line).groups for line in self.lines]
+        sure = FACTS.union(*(shape(text).groups for text in self.needs))
+        sure |= frozenset.intersection(*in_lines) if in_lines else frozenset()
         for text in (self.title, self.sentence, self.hint):
-            unknown = {name for _, name, _, _ in Formatter().parse(text) if name is not None} - known
-            if unknown:
+            if unknown := remedies.names(text) - sure:
                 raise ValueError(f"{self.id}: not every line names {', '.join(sorted(unknown))}")
+        possible = sure.union(*in_lines, *(shape(text).groups for text in self.reads))
+        for remedy in self.remedies:
+            if unknown := remedies.names(remedy.title, remedy.command, remedy.patch) - possible:
+                raise ValueError(f"{self.id}: no pattern names {', '.join(sorted(unknown))}")
         return self
 
 
@@ -115,11 +136,15 @@ class RuleFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     family: str
-    benign: tuple[Pattern, ...] = ()
+    benign: tuple[Line, ...] = ()
     generic: tuple[Pattern, ...] = ()
     prefixes: tuple[Pattern, ...] = ()
-    ready: tuple[Pattern, ...] = ()
+    ready: tuple[Line, ...] = ()
     rules: tuple[Rule, ...]
+
+
+# The one written in C is ten times as fast; both make plain values only.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class RuleError(Exception):
@@ -129,7 +154,7 @@ class RuleError(Exception):
 def parse_rules(name: str, text: str) -> RuleFile:
     """Read one rule file. Raises RuleError naming the file and what is wrong."""
     try:
-        return RuleFile.model_validate(yaml.safe_load(text))
+        return RuleFile.model_validate(yaml.load(text, _Loader))
     except (yaml.YAMLError, ValidationError) as error:
         raise RuleError(f"{name}: {error}") from error
 
