@@ -106,7 +106,7 @@ SIGNATURES = [
     ("ABORTED", "other"),
     ("CUDA error: an illegal memory access was encountered", "illegal_memory_access"),
     ("CUDA error: no kernel image is available for execution on the device", "no_kernel_image"),
-    ("CUDA error: unspecified launch failure", "other"),
+    ("CUDA error: unspecified launch failure", "illegal_memory_access"),
 ]
 
 

@@ -2,165 +2,267 @@
 
 from __future__ import annotations
 
-import re
+import codecs
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
 
-from quarterdeck.diagnosis.rules import Rule, RuleFile, rule_files
-from quarterdeck.schemas.diagnosis import Diagnosis, Evidence, Remedy
+from quarterdeck.diagnosis import remedies
+from quarterdeck.diagnosis.matching.ending import Ending, ending
+from quarterdeck.diagnosis.matching.index import Index, shipped
+from quarterdeck.diagnosis.matching.reading import BLOCK, Hit, Reading
+from quarterdeck.diagnosis.matching.service import speaks_for
+from quarterdeck.diagnosis.rules import Rule
+from quarterdeck.schemas.diagnosis import Diagnosis, Evidence, OtherClass, Remedy
 from quarterdeck.schemas.models import Cause
 
 LONGEST_EVIDENCE = 300
 LONGEST_QUOTE = 160
-# Longer lines are dumps of templates and prompts, whose words prove nothing.
-LONGEST_LINE = 4000
+MOST_EVIDENCE = 3
+MOST_OTHERS = 4
+UNEXPLAINED = 0.3
+"""How sure a failure is that no rule explains."""
 
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_TELLING = re.compile(r"error|fail|fatal|assert|abort|exception|unable|cannot|could not|denied|invalid|\bE\b", re.I)
+_CODECS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+@dataclass(frozen=True)
+class Death:
+    """How a process ended, as far as that is known."""
+
+    exit_code: int | None = None
+    signal: str | None = None
+    oom_killed: bool = False
+
+    @property
+    def badly(self) -> bool:
+        """Whether it was no ordinary end."""
+        return self.signal is not None or self.exit_code not in (None, 0)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the texts of rules may name."""
+        return {"signal": self.signal or "", "exit_code": "" if self.exit_code is None else str(self.exit_code)}
+
+    def fits(self, rule: Rule) -> bool:
+        """Whether a rule's conditions on the end hold."""
+        if rule.oom_killed and not self.oom_killed:
+            return False
+        if rule.signals and (self.signal is None or not {"any", self.signal} & set(rule.signals)):
+            return False
+        return not rule.exit_codes or (
+            self.exit_code is not None and bool({"any", self.exit_code} & {*rule.exit_codes})
+        )
 
 
 def diagnose(
-    log: Iterable[str], *, exit_code: int | None = None, signal: str | None = None, oom_killed: bool = False
+    log: Iterable[str],
+    *,
+    exit_code: int | None = None,
+    signal: str | None = None,
+    oom_killed: bool = False,
+    service: str = "",
+    index: Index | None = None,
 ) -> Cause:
     """The cause that explains `log` and the end of the process; without a known one, what is known of the end."""
-    reading = _Reading(_compiled())
+    found = _read(_lines(log), Death(exit_code, signal, oom_killed), service, index)
+    return found.cause(found.holding(with_end=True)[0])
+
+
+def diagnose_log(
+    log: Iterable[str],
+    service: str = "",
+    *,
+    exit_code: int | None = None,
+    signal: str | None = None,
+    index: Index | None = None,
+) -> Diagnosis:
+    """What a log of lines tells, and what is known of the end of the process that wrote it."""
+    return _read(_lines(log), Death(exit_code, signal), service, index).diagnosis()
+
+
+def diagnose_stream(stream: BinaryIO, service: str = "", on_read: Callable[[int], None] | None = None) -> Diagnosis:
+    """The same for a file of any size and encoding; `on_read` is told the bytes read so far. Raises OSError."""
+    return _read(_decoded(stream, on_read or (lambda _: None)), Death(), service, None).diagnosis()
+
+
+def _decoded(stream: BinaryIO, on_read: Callable[[int], None]) -> Iterable[str]:
+    data = stream.read(BLOCK)
+    name = next((name for mark, name in _CODECS.items() if data.startswith(mark)), "utf-8")
+    decoder = codecs.getincrementaldecoder(name)(errors="replace")
+    done = 0
+    while data:
+        done += len(data)
+        yield decoder.decode(data)
+        on_read(done)
+        data = stream.read(BLOCK)
+    yield decoder.decode(b"", final=True)
+
+
+def _lines(log: Iterable[str]) -> Iterable[str]:
+    """As many line ends as texts: one that comes without its own gets one."""
     for text in log:
-        for line in text.splitlines():
-            reading.take(line)
-    ended_badly = signal is not None or exit_code not in (None, 0)
-    facts = {"signal": signal or "", "exit_code": "" if exit_code is None else str(exit_code)}
-    candidates = (
-        rule
-        for file in rule_files()
-        for rule in file.rules
-        if (rule.fatal or not ended_badly) and _ended_so(rule, exit_code, signal, oom_killed) and reading.holds(rule)
-    )
-    best = min(candidates, key=lambda rule: (-rule.rank, reading.position(rule)))
-    return reading.cause(best, facts)
+        yield text if text.endswith("\n") else text + "\n"
 
 
-def diagnose_log(log: Iterable[str], service: str = "") -> Diagnosis:
-    """What a log tells by itself, with nothing known of the end of the process."""
-    reading = _Reading(_compiled())
-    for line in log:
-        reading.take(line)
-    rules = sorted(
-        (rule for file in rule_files() for rule in file.rules if rule.lines and reading.holds(rule)),
-        key=lambda rule: (-rule.rank, reading.position(rule)),
-    )
-    if not rules:
-        return Diagnosis(kind="healthy", service=service, title="No failure found", why="No line shows a failure.")
-    best = rules[0]
-    cause = reading.cause(best, {"signal": "", "exit_code": ""})
-    return Diagnosis(
-        kind="failure",
-        failure_class=best.failure_class,
-        confidence=best.confidence,
-        service=service,
-        title=cause.title,
-        why=cause.sentence,
-        evidence=[Evidence(line=reading.position(best), text=cause.evidence)],
-        remedies=[Remedy(title=cause.hint)],
-    )
+def _read(log: Iterable[str], death: Death, service: str, index: Index | None) -> _Found:
+    index = index or shipped()
+    reading = Reading(index)
+    for text in log:
+        reading.feed(text)
+    reading.close()
+    return _Found(index, reading, death, service)
 
 
-def _ended_so(rule: Rule, exit_code: int | None, signal: str | None, oom_killed: bool) -> bool:
-    if rule.oom_killed and not oom_killed:
-        return False
-    if rule.signals and (signal is None or not {"any", signal} & set(rule.signals)):
-        return False
-    return not rule.exit_codes or (exit_code is not None and bool({"any", exit_code} & set(rule.exit_codes)))
+class _Found:
+    """What was read, and the rules that explain it."""
 
+    def __init__(self, index: Index, reading: Reading, death: Death, service: str) -> None:
+        self._index = index
+        self._reading = reading
+        self._death = death
+        self._service = service
 
-class _Compiled:
-    """All patterns, each once, however many rules use it."""
+    def holding(self, *, with_end: bool) -> list[Rule]:
+        """The rules whose conditions hold, the best first; those on the end of the process alone only `with_end`."""
+        rules = [rule for rule in self._index.rules if (with_end or rule.lines) and self._holds(rule)]
+        return sorted(rules, key=lambda rule: (-rule.rank, self._position(rule)))
 
-    def __init__(self, files: Sequence[RuleFile]) -> None:
-        texts = {text for file in files for rule in file.rules for text in (*rule.lines, *rule.needs, *rule.unless)}
-        self.patterns = {text: re.compile(text, re.IGNORECASE) for text in sorted(texts)}
-        self.benign = _any_of(text for file in files for text in file.benign)
-        self.generic = _any_of(text for file in files for text in file.generic)
-        self.prefixes = [re.compile(text) for file in files for text in file.prefixes]
-
-
-def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
-    """One pattern for all; one that never matches when there are none."""
-    return re.compile("|".join(f"(?:{text})" for text in texts) or r"(?!)", re.IGNORECASE)
-
-
-@cache
-def _compiled() -> _Compiled:
-    return _Compiled(rule_files())
-
-
-class _Reading:
-    """What one pass over a log has found: for each pattern its first match and where that was."""
-
-    def __init__(self, compiled: _Compiled) -> None:
-        self._compiled = compiled
-        self._open = dict(compiled.patterns)
-        self._found: dict[str, tuple[int, re.Match[str]]] = {}
-        self._number = 0
-        self._last_line = ""
-        self._last_telling = ""
-
-    def take(self, line: str) -> None:
-        self._number += 1
-        line = _ANSI.sub("", line).rstrip()
-        if not line.strip() or len(line) > LONGEST_LINE or self._compiled.benign.search(line):
-            return
-        for text in [text for text, pattern in self._open.items() if self._note(text, pattern, line)]:
-            del self._open[text]
-        if not self._compiled.generic.search(line):
-            self._last_line = line
-            if _TELLING.search(line):
-                self._last_telling = line
-
-    def _note(self, text: str, pattern: re.Pattern[str], line: str) -> bool:
-        match = pattern.search(line)
-        if match:
-            self._found[text] = (self._number, match)
-        return match is not None
-
-    def holds(self, rule: Rule) -> bool:
-        found = self._found
+    def _holds(self, rule: Rule) -> bool:
+        first = self._reading.first
         return (
-            (not rule.lines or any(text in found for text in rule.lines))
-            and all(text in found for text in rule.needs)
-            and not any(text in found for text in rule.unless)
+            (rule.fatal or not self._death.badly)
+            and self._death.fits(rule)
+            and (not rule.lines or bool(self._proofs(rule)))
+            and all(first(text) for text in rule.needs)
+            and not any(first(text) for text in rule.unless)
+            and speaks_for(rule.services, self._service)
         )
 
-    def position(self, rule: Rule) -> int:
-        first = self._first(rule)
-        return first[0] if first else self._number
+    def _proofs(self, rule: Rule) -> list[Hit]:
+        """Where the rule's lines were found, in the order of the log."""
+        look = self._reading.first
+        if rule.until_ready:
+            look = self._reading.unready
+        elif not rule.fatal:
+            look = self._reading.unanswered
+        hits = [hit for text in rule.lines if (hit := look(text))]
+        return sorted(hits, key=lambda hit: hit.number)
 
-    def cause(self, rule: Rule, facts: dict[str, str]) -> Cause:
-        first = self._first(rule)
-        named = {
-            name: _short(value or "", LONGEST_QUOTE) for name, value in (first[1].groupdict() if first else {}).items()
-        }
-        values = defaultdict(str, {**facts, **named})
-        last = self._last_telling or self._last_line
-        quote = f" Its last words were: “{_short(self._bare(last), LONGEST_QUOTE)}”." if rule.quote and last else ""
+    def _position(self, rule: Rule) -> int:
+        proofs = self._proofs(rule)
+        return proofs[0].number if proofs else self._reading.lines
+
+    def cause(self, rule: Rule) -> Cause:
+        """The rule's words with the names and numbers of the log in them."""
+        proofs, end = self._proofs(rule), ending(self._reading, self._index)
+        values = defaultdict(str, self._values(rule))
+        last = self._index.message(end.line)
+        quote = f" Its last words were: “{_short(last, LONGEST_QUOTE)}”." if rule.quote and last else ""
+        line = proofs[0].number if proofs else end.number
         return Cause(
             failure_class=rule.failure_class,
             kind=rule.kind,
             title=rule.title.format_map(values),
             sentence=rule.sentence.format_map(values) + quote,
             hint=rule.hint.format_map(values),
-            evidence=_short((first[1].string if first else last).strip(), LONGEST_EVIDENCE),
+            evidence=_around(proofs[0]) if proofs else _short(end.line, LONGEST_EVIDENCE),
+            line=line or None,
+            confidence=rule.confidence,
+            remedies=self._remedies(rule),
+            known_issue=rule.known_issue,
         )
 
-    def _first(self, rule: Rule) -> tuple[int, re.Match[str]] | None:
-        return min(
-            (self._found[text] for text in rule.lines if text in self._found), key=lambda hit: hit[0], default=None
+    def diagnosis(self) -> Diagnosis:
+        """The best explanation and the next ones."""
+        rules = self.holding(with_end=self._death.badly)
+        end = ending(self._reading, self._index)
+        if not rules:
+            return self._unexplained(end) if end.failed else self._healthy()
+        best, *rest = rules
+        cause = self.cause(best)
+        return Diagnosis(
+            kind="failure",
+            failure_class=best.failure_class,
+            confidence=best.confidence,
+            service=self._service,
+            title=cause.title,
+            why=cause.sentence,
+            evidence=self._evidence(best, end),
+            remedies=cause.remedies or [Remedy(title=cause.hint)],
+            known_issue=cause.known_issue,
+            others=_others(best, rest),
         )
 
-    def _bare(self, line: str) -> str:
-        for prefix in self._compiled.prefixes:
-            line = prefix.sub("", line, count=1)
-        return line.strip()
+    def _healthy(self) -> Diagnosis:
+        empty = not self._reading.ending()
+        return Diagnosis(
+            kind="healthy",
+            confidence=0.0 if empty else 0.7,
+            service=self._service,
+            title="The log is empty" if empty else "No failure found",
+            why="There is nothing in it to read." if empty else "No line shows a failure.",
+        )
+
+    def _unexplained(self, end: Ending) -> Diagnosis:
+        last = _short(self._index.message(end.line), LONGEST_QUOTE)
+        return Diagnosis(
+            kind="failure",
+            failure_class="other",
+            confidence=UNEXPLAINED,
+            service=self._service,
+            title="It ends in an error of an unknown kind",
+            why=f"No known cause is in the log. It ends with: “{last}”.",
+            evidence=[Evidence(line=end.number, text=_short(end.line, LONGEST_EVIDENCE))],
+            remedies=[
+                Remedy(title="Look for this message among the known problems of the program, or try a newer version")
+            ],
+        )
+
+    def _evidence(self, rule: Rule, end: Ending) -> list[Evidence]:
+        """The line that proves the cause, then others that speak for it."""
+        context = [hit for text in rule.needs if (hit := self._reading.first(text))]
+        lines = {hit.number: _around(hit) for hit in (*self._proofs(rule), *context)}
+        if not lines and end.line:
+            lines = {end.number: _short(end.line, LONGEST_EVIDENCE)}
+        return [Evidence(line=number, text=text) for number, text in list(lines.items())[:MOST_EVIDENCE]]
+
+    def _values(self, rule: Rule) -> dict[str, str]:
+        """What the groups of the rule's patterns hold; the line that proves the cause has the last word."""
+        others = [hit for text in (*rule.reads, *rule.needs) if (hit := self._reading.first(text))]
+        values = self._death.facts
+        for hit in (*others, *reversed(self._proofs(rule))):
+            groups = hit.match.groupdict().items()
+            values |= {name: _short(value, LONGEST_QUOTE) for name, value in groups if value}
+        return values
+
+    def _remedies(self, rule: Rule) -> list[Remedy]:
+        values = self._values(rule)
+        made = (remedies.remedy(each.title, each.kind, each.patch, each.command, values) for each in rule.remedies)
+        return [remedy for remedy in made if remedy is not None]
+
+
+def _others(best: Rule, rest: list[Rule]) -> list[OtherClass]:
+    """The next classes; less sure than the best in the proportion of their ranks."""
+    others: dict[str, float] = {}
+    for rule in rest:
+        if rule.failure_class != best.failure_class:
+            others.setdefault(rule.failure_class, round(rule.confidence * rule.rank / max(best.rank, 1), 2))
+    return [OtherClass(failure_class=name, confidence=sure) for name, sure in list(others.items())[:MOST_OTHERS]]
+
+
+def _around(hit: Hit) -> str:
+    """The line, or of a long one the part with the match."""
+    line = hit.line
+    begin = hit.match.start() if hit.match.string == line else 0
+    if len(line) <= LONGEST_EVIDENCE or begin < LONGEST_EVIDENCE // 2:
+        return _short(line, LONGEST_EVIDENCE)
+    return "…" + _short(line[begin - LONGEST_EVIDENCE // 4 :], LONGEST_EVIDENCE - 1)
 
 
 def _short(text: str, most: int) -> str:

@@ -1,8 +1,8 @@
 """Remedies with the numbers of the log: placeholders such as "{tokens:floor1024}" in texts and patches.
 
-A placeholder names a group of the rule's patterns, or the ratio of two: "{free/total:floor0.01}". After a colon come steps of arithmetic, from left to right:
-`floorX` and `ceilX` (to a multiple of X), `timesX`, `overX`, `plusX`, `minusX`, and the limits `mostX` and `leastX`:
-"{free:over2:floor256}". Numbers may have thousands separators.
+A placeholder names a group of the rule's patterns, or the ratio of two: "{free/total:floor0.01}". After a colon come
+steps of arithmetic, from left to right: `floorX` and `ceilX` (to a multiple of X), `timesX`, `overX`, `plusX`,
+`minusX`, and the limits `mostX` and `leastX`: "{free:over2:floor256}". Numbers may have thousands separators.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _STEPS: dict[str, Callable[[float, float], float]] = {
 }
 
 
-class NotKnown(Exception):
+class UnknownError(Exception):
     """A placeholder has no value, or none that the arithmetic can use."""
 
 
@@ -55,7 +55,7 @@ def names(*values: JsonValue) -> set[str]:
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """The text with the values in it. Raises NotKnown."""
+    """The text with the values in it. Raises UnknownError."""
     parts = []
     for literal, name, steps, _ in Formatter().parse(text):
         parts.append(literal)
@@ -75,7 +75,7 @@ def remedy(
             patch=None if patch is None else {name: _patched(value, values) for name, value in patch.items()},
             command=None if command is None else filled(command, values),
         )
-    except NotKnown:
+    except UnknownError:
         return None
 
 
@@ -102,23 +102,23 @@ def _as_number(text: str) -> JsonValue:
 def _value(values: Mapping[str, str], name: str, steps: str) -> str:
     found = [values.get(part, "").strip() for part in name.split("/")]
     if not all(found):
-        raise NotKnown(name)
+        raise UnknownError(name)
     if len(found) == 1 and not steps:
         return found[0]
     number, *divisors = map(_number, found)
     if not all(divisors):
-        raise NotKnown(name)
+        raise UnknownError(name)
     number /= math.prod(divisors)
     for step, operand in _steps(steps):
         number = _STEPS[step](number, operand)
     if number <= 0:
-        raise NotKnown(name)
+        raise UnknownError(name)
     return str(int(number)) if number.is_integer() else f"{number:.10g}"
 
 
 def _number(text: str) -> float:
     if not _NUMBER.fullmatch(text):
-        raise NotKnown(text)
+        raise UnknownError(text)
     return float(text.replace(",", "").replace("_", ""))
 
 

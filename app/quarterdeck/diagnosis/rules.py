@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import cache
 from importlib import resources
@@ -25,6 +26,8 @@ FailureClass = Literal[
     "connection_refused", "timeout_loading", "proxy_buffering_stream_broken", "cors_blocked", "auth_invalid_key",
     "rate_limited", "disk_full", "permission_denied", "multimodal_unsupported", "bad_load_config", "other",
 ]  # fmt: skip
+
+logger = logging.getLogger(__name__)
 
 FACTS = frozenset({"signal", "exit_code"})
 
@@ -78,12 +81,12 @@ class Rule(BaseModel):
     """One cause. All conditions that are given must hold; patterns ignore case and look at one line at a time.
 
     `lines`: one of them is found · `needs`: each is found somewhere · `unless`: none is found anywhere · `reads`: only
-    for the numbers and names that remedies take from their groups, wherever they are found · `signals`,
-    `exit_codes`: the process ended so (`any` for every one) · `oom_killed`: the system killed it for memory ·
-    `services`: only in the log of one of these · `fatal`: false for what spoils a request but does not end an engine ·
-    `until_ready`: void when a line of `ready` comes after the last of `lines` · `rank`: the highest of those that hold is the cause ·
-    `confidence`: how sure it is, between 0 and 1 · `seen_with`: versions of engines whose words these are · `quote`:
-    add the last telling line of the log to the sentence.
+    for the numbers and names that remedies take from their groups, wherever they are found · `signals`, `exit_codes`:
+    the process ended so (`any` for every one) · `oom_killed`: the system killed it for memory · `services`: only in the
+    log of one of these · `fatal`: false for what spoils a request but does not end an engine; void when a line of
+    `answered` comes after it · `until_ready`: void when a line of `ready` comes after the last of `lines` · `rank`: the
+    highest of those that hold is the cause · `confidence`: how sure it is, between 0 and 1 · `seen_with`: versions of
+    engines whose words these are · `quote`: add the last telling line of the log to the sentence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -130,7 +133,8 @@ class RuleFile(BaseModel):
     """One YAML file: the rules of an engine family, and which of its lines say nothing.
 
     `benign` lines are passed over, `generic` ones only follow from a cause and are never quoted; `prefixes` are taken
-    off a line before it is quoted; `ready` lines show that a server has come up.
+    off a line before it is quoted; `ready` lines show that a server has come up, `answered` ones that it has answered
+    a request: what spoils a request is over then.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -140,6 +144,7 @@ class RuleFile(BaseModel):
     generic: tuple[Pattern, ...] = ()
     prefixes: tuple[Pattern, ...] = ()
     ready: tuple[Line, ...] = ()
+    answered: tuple[Line, ...] = ()
     rules: tuple[Rule, ...]
 
 
@@ -154,20 +159,27 @@ class RuleError(Exception):
 def parse_rules(name: str, text: str) -> RuleFile:
     """Read one rule file. Raises RuleError naming the file and what is wrong."""
     try:
-        return RuleFile.model_validate(yaml.load(text, _Loader))
+        return RuleFile.model_validate(yaml.load(text, _Loader))  # noqa: S506 - one of the two safe loaders
     except (yaml.YAMLError, ValidationError) as error:
         raise RuleError(f"{name}: {error}") from error
 
 
-@cache
-def rule_files() -> tuple[RuleFile, ...]:
-    """All rule files, read once when first needed. Raises RuleError, also for an id that is used twice."""
+def shipped_texts() -> dict[str, str]:
+    """The rule files beside this module, by name."""
     folder = resources.files("quarterdeck.diagnosis") / "rules"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
-    parsed = tuple(parse_rules(file.name, file.read_text(encoding="utf-8")) for file in files)
-    seen: set[str] = set()
-    for rule in (rule for file in parsed for rule in file.rules):
-        if rule.id in seen:
-            raise RuleError(f"the rule {rule.id} exists twice")
-        seen.add(rule.id)
-    return parsed
+    return {file.name: file.read_text(encoding="utf-8") for file in files}
+
+
+@cache
+def rule_files() -> tuple[RuleFile, ...]:
+    """All rule files, read once when first needed. One that cannot be used is left out, with an error in our log: the
+    others still explain most failures.
+    """
+    parsed = []
+    for name, text in shipped_texts().items():
+        try:
+            parsed.append(parse_rules(name, text))
+        except RuleError:
+            logger.exception("A file of diagnosis rules cannot be used")
+    return tuple(parsed)

@@ -73,23 +73,23 @@ def _sequence(items: Iterable[Any]) -> tuple[Words | None, Words]:
 
 
 def _item(kind: Any, value: Any) -> tuple[Words | None, Words]:
-    match kind:
-        case kinds.LITERAL:
-            words = frozenset({chr(value).lower()})
-            return words, words
-        case kinds.IN:
-            return _members(value), frozenset()
-        case kinds.AT | kinds.ASSERT | kinds.ASSERT_NOT:
-            return _NOTHING, frozenset()
-        case kinds.SUBPATTERN:
-            return _sequence(value[-1])
-        case kinds.ATOMIC_GROUP:
-            return _sequence(value)
-        case kinds.BRANCH:
-            return _branches([_sequence(branch) for branch in value[1]])
-        case kinds.MAX_REPEAT | kinds.MIN_REPEAT | kinds.POSSESSIVE_REPEAT:
-            return _repeat(*value)
-    return None, frozenset()
+    if kind is kinds.LITERAL:
+        found: tuple[Words | None, Words] = (frozenset({chr(value).lower()}), frozenset())
+    elif kind is kinds.IN:
+        found = _members(value), frozenset()
+    elif kind in (kinds.AT, kinds.ASSERT, kinds.ASSERT_NOT):
+        found = _NOTHING, frozenset()
+    elif kind is kinds.SUBPATTERN:
+        found = _sequence(value[-1])
+    elif kind is kinds.ATOMIC_GROUP:
+        found = _sequence(value)
+    elif kind is kinds.BRANCH:
+        found = _branches([_sequence(branch) for branch in value[1]])
+    elif kind in (kinds.MAX_REPEAT, kinds.MIN_REPEAT, kinds.POSSESSIVE_REPEAT):
+        found = _repeat(*value)
+    else:
+        found = None, frozenset()
+    return found
 
 
 def _members(value: list[tuple[Any, Any]]) -> Words | None:

@@ -1,0 +1,176 @@
+"""One pass over a log in bounded memory: which patterns it holds, where, and how it ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from quarterdeck.diagnosis.matching.index import Index, Probe, lowered
+from quarterdeck.diagnosis.matching.lines import COLOURS, LONGEST, bare, cleaned
+
+BLOCK = 256 * 1024
+"""Characters that are searched at once."""
+
+KEPT_END = 48 * 1024
+"""Characters of the end of a log that are kept, to see how it ended."""
+
+_FRAME = re.compile(r'File "[^"]*", line \d+')
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A line, counted from 1, in which a pattern matched."""
+
+    number: int
+    line: str
+    match: re.Match[str]
+
+
+class Reading:
+    """What was found in what was read so far."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._hits: dict[Probe, Hit] = {}
+        self._newest: dict[Probe, Hit] = {}
+        self._ready_at = 0
+        self._answered_at = 0
+        self._open = set(index.wanted)
+        self._rest = ""
+        self._waiting: list[str] = []
+        self._waiting_size = 0
+        self._numbered = 0
+        self._before = ""
+        self._end = ""
+
+    def feed(self, text: str) -> None:
+        """Read on. The text may end anywhere in a line."""
+        self._waiting.append(text)
+        self._waiting_size += len(text)
+        if self._waiting_size >= BLOCK:
+            self._search(last=False)
+
+    def close(self) -> None:
+        """The log has ended."""
+        self._search(last=True)
+
+    @property
+    def lines(self) -> int:
+        """How many lines were read."""
+        return self._numbered
+
+    def first(self, pattern: str) -> Hit | None:
+        """Where a pattern was found first."""
+        return self._hits.get(self._index.probes[pattern])
+
+    def unready(self, pattern: str) -> Hit | None:
+        """Where a pattern of an `until_ready` rule was found with no server becoming ready after it."""
+        hit = self._newest.get(self._index.probes[pattern])
+        return hit if hit and hit.number > self._ready_at else None
+
+    def unanswered(self, pattern: str) -> Hit | None:
+        """Where a pattern of a rule that is not fatal was found first with no request being answered after it."""
+        hit = self.first(pattern)
+        return hit if hit and hit.number > self._answered_at else None
+
+    def ending(self) -> list[tuple[int, str]]:
+        """The last lines that say something, with their numbers, in their order."""
+        texts = self._end.split("\n")
+        first = self._numbered - len(texts) + 1
+        lines = ((first + offset, cleaned(text)) for offset, text in enumerate(texts))
+        return [(number, line) for number, line in lines if line]
+
+    def _search(self, *, last: bool) -> None:
+        text = "".join([self._rest, *self._waiting])
+        self._waiting, self._waiting_size = [], 0
+        whole = len(text) if last else text.rfind("\n") + 1
+        self._rest = _shortened(text[whole:])
+        if whole:
+            self._take(text[:whole])
+
+    def _take(self, block: str) -> None:
+        """Search whole lines."""
+        block = block.removesuffix("\n").replace("\r\n", "\n").replace("\0", "")
+        if "\x1b" in block:
+            block = COLOURS.sub("", block)
+        first = self._numbered + 1
+        for number, line, before, near in self._lines_with_words(block, first):
+            if near & self._open:
+                self._line(number, line, before, near)
+        self._numbered += block.count("\n") + 1
+        self._before = block[block.rfind("\n") + 1 :][:LONGEST]
+        self._end = f"{self._end}\n{block}"[-KEPT_END:] if self._end else block[-KEPT_END:]
+
+    def _lines_with_words(self, block: str, number: int) -> Iterator[tuple[int, str, str, set[Probe]]]:
+        """The lines that hold fixed words: number, text, the line before, and the probes that may match.
+
+        A carriage return begins a new text in the same line, as a progress bar does.
+        """
+        start, stop, near = 0, -1, set[Probe]()
+        before, counted = 0, 0
+        for end, probes in self._index.words(lowered(block)):
+            if end >= stop:
+                if near:
+                    yield number, block[start:stop], self._line_before(block, before), near
+                before = block.rfind("\n", max(start, 0), end) + 1 or before
+                number += block.count("\n", counted, before)
+                counted = before
+                start = max(before, block.rfind("\r", before, end) + 1)
+                stop = _text_end(block, end)
+                near = set(probes)
+            else:
+                near.update(probes)
+        if near:
+            yield number, block[start:stop], self._line_before(block, before), near
+
+    def _line_before(self, block: str, start: int) -> str:
+        if start == 0:
+            return self._before
+        return block[block.rfind("\n", 0, start - 1) + 1 : start - 1]
+
+    def _line(self, number: int, line: str, before: str, near: set[Probe]) -> None:
+        line = cleaned(line)
+        if not line:
+            return
+        index = self._index
+        found = {probe: match for probe in near & self._open if (match := probe.search(line))}
+        if not found:
+            return
+        if any(probe.search(line) for probe in near & index.benign):
+            found = {probe: match for probe, match in found.items() if probe in index.on_benign_lines}
+        elif _FRAME.search(before) and _FRAME.match(bare(cleaned(before))):
+            # The line after a frame of a traceback is source text, not a message.
+            return
+        for probe, match in found.items():
+            self._found(probe, Hit(number, line, match))
+
+    def _found(self, probe: Probe, hit: Hit) -> None:
+        """Note a hit. Nothing is looked for again that can change no answer, however often a log repeats it."""
+        index = self._index
+        self._hits.setdefault(probe, hit)
+        self._newest[probe] = hit
+        self._open.discard(probe)
+        if probe in index.ready:
+            self._ready_at = hit.number
+            self._open = self._open - index.ready | index.until_ready
+        if probe in index.answered:
+            self._answered_at = hit.number
+            self._open -= index.answered
+        if probe in index.until_ready:
+            self._open |= index.ready
+        if probe in index.until_answered:
+            self._open |= index.answered
+
+
+def _text_end(block: str, position: int) -> int:
+    """Where the text at `position` ends: before the next line, or before the next carriage return in the line."""
+    stop = block.find("\n", position)
+    stop = len(block) if stop < 0 else stop
+    back = block.find("\r", position, stop)
+    return stop if back < 0 else back
+
+
+def _shortened(text: str) -> str:
+    """What is kept of a line whose end was not read yet."""
+    return text if len(text) <= BLOCK else text[:LONGEST] + text[-LONGEST:]
