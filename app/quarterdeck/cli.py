@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_backend_command(command)
     _add_looking_commands(command)
     _add_access_commands(command)
+    _add_known_issues_command(command)
     entry = command("desktop-entry", _desktop_entry, "Add Quarterdeck to the application menu, or remove it.")
     entry.add_argument("action", choices=["install", "remove"])
     entry.add_argument("--autostart", action="store_true", help="with install: also start at login")
@@ -147,6 +148,15 @@ def _add_access_commands(command: Callable[[str, Handler, str], argparse.Argumen
     snippet = command("snippet", _remote("snippet"), "Print the configuration for a web server in front.")
     snippet.add_argument("server", choices=["nginx", "apache", "caddy"])
     snippet.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _add_known_issues_command(command: Callable[[str, Handler, str], argparse.ArgumentParser]) -> None:
+    text = "List what is known not to get on, or show, add, export or remove entries."
+    known = command("known-issues", _remote("known_issues"), text)
+    known.add_argument("action", nargs="?", default="list", choices=["list", "show", "add", "export", "remove"])
+    known.add_argument("words", nargs="*", help="with list: words to find; with show and remove: id; with add: file")
+    known.add_argument("--all", action="store_true", help="with export: the entries that come with Quarterdeck too")
+    known.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _add_model_commands(

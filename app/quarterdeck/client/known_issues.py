@@ -13,8 +13,6 @@ from quarterdeck.client.output import note, out, plain
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.known_issues import ImportedIssues, KnownIssue
 
-ACTIONS = ("list", "show", "add", "export", "remove")
-
 
 async def known_issues(connection: Connection, arguments: argparse.Namespace) -> int:
     """List, show, add, export or remove. Exit code 1 when nothing of a page could be taken over."""
