@@ -23,6 +23,7 @@ from quarterdeck.control.preferences import Preferences
 from quarterdeck.control.relay import Relay
 from quarterdeck.control.services import Services
 from quarterdeck.core_clients import ClientSide
+from quarterdeck.core_mending import Mending
 from quarterdeck.errors import AppError
 from quarterdeck.hardware.fingerprint import fingerprint
 from quarterdeck.hardware.memory import MemoryWatch
@@ -262,6 +263,18 @@ class Core:
     async def _listen(self, *, public: bool, strict_port: bool) -> None:
         private = bind("127.0.0.1", 0)
         self.control_url = f"http://127.0.0.1:{private.getsockname()[1]}"
+        mending = Mending(
+            self._database,
+            self._scheduler,
+            landscape=self._landscape,
+            servers=self._servers,
+            requests=self._clients.requests,
+            issues=self._issues,
+            sampler=self._sampler,
+            settings=self._settings,
+            change=self.preferences.change,
+            logs=self.logs,
+        )
         services = Services(
             scheduler=self._scheduler,
             servers=self._servers,
@@ -275,6 +288,9 @@ class Core:
             keys=self._clients.keys,
             routing=self._clients.router,
             rules=self._clients.rules,
+            problems=mending.problems,
+            fixer=mending.fixer,
+            bundle=mending.bundle,
             preferences=self.preferences,
             logs=self.logs,
             issues=self._issues,

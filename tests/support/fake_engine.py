@@ -81,6 +81,7 @@ class FakeEngine:
 
     def reset(self) -> None:
         self.mode = "ok"
+        self.refusal = REFUSAL
         self.received: list[Received] = []
         self.got_request = threading.Event()
         self.client_left = threading.Event()
@@ -125,7 +126,7 @@ class FakeEngine:
 
     async def _act(self, request: web.Request, *, streams: bool) -> web.StreamResponse:
         if self.mode in ("400", "503"):
-            return self._plain(REFUSAL, int(self.mode))
+            return self._plain(self.refusal, int(self.mode))
         if self.mode == "hangs":
             await asyncio.Event().wait()
         if self.mode == "dies_at_once":

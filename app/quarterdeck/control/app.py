@@ -18,6 +18,7 @@ from quarterdeck.control import (
     models,
     openapi,
     orchestrate,
+    problems,
     requests,
     routing,
     servers,
@@ -30,7 +31,7 @@ from quarterdeck.proxy.access.access import Access
 from quarterdeck.proxy.ollama_routes import BLOBS, OLLAMA_PATHS
 from quarterdeck.proxy.routes import Proxy
 
-_ROOMS = (models, orchestrate, system, backends, servers, looking, keys, snippets, requests, routing, connect)
+_ROOMS = (models, orchestrate, system, backends, servers, looking, keys, snippets, requests, routing, connect, problems)
 
 
 def build_app(services: Services, *, access: Access, proxy: Proxy, client_routes: Sequence[Route]) -> ASGIApp:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.control.preferences import Preferences
 from quarterdeck.hardware.sampler import Sampler
+from quarterdeck.mending.bundle import Bundle
+from quarterdeck.mending.fixes import Fixer
+from quarterdeck.mending.problems import Problems
 from quarterdeck.proxy.access.keys import KeyStore
 from quarterdeck.proxy.records.log import RequestLog
 from quarterdeck.proxy.routing.router import Router
@@ -39,6 +42,9 @@ class Services:
     keys: KeyStore
     routing: Router
     rules: RuleBook
+    problems: Problems
+    fixer: Fixer
+    bundle: Bundle
     preferences: Preferences
     logs: Mapping[str, LogBook]
     issues: Issues

@@ -1,0 +1,102 @@
+"""Builds what knows of problems and mends them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from quarterdeck import __version__
+from quarterdeck.backends.logs import LogBook
+from quarterdeck.hardware.sampler import Sampler
+from quarterdeck.mending.bundle import Bundle
+from quarterdeck.mending.fixes import Fixer
+from quarterdeck.mending.ledger import Ledger
+from quarterdeck.mending.makers import LoadConfigMaker, Maker, MemoryMaker, ServerMaker, SettingMaker, Trial
+from quarterdeck.mending.problems import Problems
+from quarterdeck.mending.sources import IssueProblems, ModelProblems, RequestProblems, ServerProblems
+from quarterdeck.proxy.records.log import RequestLog
+from quarterdeck.scheduling.issues import Issues
+from quarterdeck.scheduling.landscape import Landscape
+from quarterdeck.scheduling.scheduler import Scheduler
+from quarterdeck.scheduling.servers import Servers
+from quarterdeck.schemas.models import AttemptView
+from quarterdeck.schemas.problems import FixKind
+from quarterdeck.settings import Settings
+from quarterdeck.storage.database import Database
+
+SAMPLE_PATIENCE = 1.0
+
+
+class Mending:
+    """Problems, fixes and the diagnostics bundle. Core loop only."""
+
+    def __init__(
+        self,
+        database: Database,
+        scheduler: Scheduler,
+        *,
+        landscape: Landscape,
+        servers: Servers,
+        requests: RequestLog,
+        issues: Issues,
+        sampler: Sampler,
+        settings: Callable[[], Settings],
+        change: Callable[[dict[str, Any]], Awaitable[object]],
+        logs: Mapping[str, LogBook],
+    ) -> None:
+        """`change` changes settings as the settings page does."""
+        self._scheduler = scheduler
+        self._settings = settings
+        self.problems = Problems(
+            [
+                ModelProblems(scheduler, settings),
+                ServerProblems(landscape, servers),
+                RequestProblems(requests, scheduler, settings),
+                IssueProblems(issues),
+            ]
+        )
+        makers: dict[FixKind, Maker] = {
+            FixKind.LOAD_CONFIG: LoadConfigMaker(scheduler),
+            FixKind.SETTING: SettingMaker(settings, change, Trial(scheduler)),
+            FixKind.FREE_MEMORY: MemoryMaker(scheduler),
+            FixKind.START_SERVER: ServerMaker(landscape),
+        }
+        self.fixer = Fixer(self.problems, makers, Ledger(database))
+        self.bundle = Bundle(
+            {
+                "version": _version,
+                "settings": self._shown_settings,
+                "models": self._models,
+                "attempts": self._attempts,
+                "problems": self.problems.all,
+                "fixes": self.fixer.applied,
+                "requests": lambda: _now(requests.recent()),
+                "backends": lambda: _now(landscape.views()),
+                "hardware": lambda: asyncio.to_thread(sampler.sample_now, SAMPLE_PATIENCE),
+            },
+            logs,
+        )
+
+    async def _shown_settings(self) -> dict[str, Any]:
+        secret = {name for name, field in Settings.model_fields.items() if _is_secret(field.json_schema_extra)}
+        return {name: value for name, value in self._settings().model_dump(mode="json").items() if name not in secret}
+
+    async def _models(self) -> object:
+        return self._scheduler.catalog.all()
+
+    async def _attempts(self) -> list[AttemptView]:
+        catalog = self._scheduler.catalog
+        return [attempt for view in catalog.all() for attempt in await catalog.journal.attempts(view.name)]
+
+
+async def _version() -> dict[str, str]:
+    return {"quarterdeck": __version__}
+
+
+async def _now(value: object) -> object:
+    return value
+
+
+def _is_secret(extra: object) -> bool:
+    return isinstance(extra, Mapping) and bool(extra.get("secret"))

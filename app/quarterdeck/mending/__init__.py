@@ -1,0 +1,1 @@
+"""What is wrong now, and the changes that mend it: problems from everywhere, fixes with preview and undo."""

@@ -1,0 +1,118 @@
+"""From what a diagnosis advises to fixes that can be carried out here, for this model and with its engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from quarterdeck.backends.vllm_tools import suggest_tool_flags
+from quarterdeck.errors import AppError
+from quarterdeck.mending.configs import merged
+from quarterdeck.scheduling.scheduler import Scheduler
+from quarterdeck.schemas.backends import BackendKind
+from quarterdeck.schemas.diagnosis import Remedy, RemedyKind
+from quarterdeck.schemas.jsontext import parse_load_config
+from quarterdeck.schemas.models import ModelView
+from quarterdeck.schemas.problems import Fix, FixKind, ProblemView
+from quarterdeck.settings import Settings
+
+CONTEXT = {
+    BackendKind.EMBEDDED: "n_ctx",
+    BackendKind.LLAMA_SERVER: "n_ctx",
+    BackendKind.OLLAMA: "num_ctx",
+    BackendKind.VLLM: "max_model_len",
+}
+"""The option for the context length, per engine."""
+LEAST_CONTEXT = 512
+LONGER = 2
+SHORT_OF_MEMORY = frozenset(
+    {"cuda_oom", "kv_cache_too_small", "gpu_memory_utilization_too_high", "host_oom_killed", "create_context_failed"}
+)
+
+
+class Offers:
+    """Puts fixes, commands and advice on a problem with a model. Core loop only."""
+
+    def __init__(self, scheduler: Scheduler, settings: Settings) -> None:
+        self._scheduler = scheduler
+        self._settings = settings
+
+    def put(self, problem: ProblemView, view: ModelView, remedies: Iterable[Remedy]) -> None:
+        """Remedies that the engine of this model refuses, or that change nothing, stay advice."""
+        for remedy in remedies:
+            self._take(problem, view, remedy)
+        for fix in self._usual(problem.failure_class or "", view):
+            if not any(each.kind is fix.kind and each.patch == fix.patch for each in problem.fixes):
+                problem.fixes.append(fix)
+        for number, fix in enumerate(problem.fixes):
+            fix.id = str(number)
+
+    def _take(self, problem: ProblemView, view: ModelView, remedy: Remedy) -> None:
+        patch = remedy.patch or {}
+        if remedy.kind is RemedyKind.LOAD_CONFIG and self._fits(view, patch):
+            problem.fixes.append(_load_config(view, remedy.title, patch))
+        elif remedy.kind is RemedyKind.SETTING and patch and patch.keys() <= Settings.model_fields.keys():
+            fix = Fix(
+                id="", kind=FixKind.SETTING, title=remedy.title, target=view.name, patch=patch, retries=not view.loaded
+            )
+            problem.fixes.append(fix)
+        elif remedy.command:
+            problem.commands.append(remedy.command)
+            problem.advice.append(remedy.title)
+        else:
+            problem.advice.append(remedy.title)
+
+    def _fits(self, view: ModelView, patch: dict[str, Any]) -> bool:
+        backend = self._scheduler.backends.get(view.backend)
+        if backend is None or not patch or view.url:
+            return False
+        before = parse_load_config(view.load_config)
+        after = merged(backend.options, before, patch)
+        try:
+            backend.check_config(after)
+        except AppError:
+            return False
+        return after != before
+
+    def _usual(self, failure_class: str, view: ModelView) -> Iterable[Fix]:
+        if failure_class in SHORT_OF_MEMORY:
+            yield from self._memory(view)
+        elif failure_class == "tool_calling_not_enabled" and view.backend == BackendKind.VLLM:
+            flags = suggest_tool_flags(view.architecture, view.hf_path or view.name)
+            if flags.get("tool_call_parser") and self._fits(view, flags):
+                yield _load_config(view, f"Turn tool calling on (parser “{flags['tool_call_parser']}”)", flags)
+        elif failure_class == "timeout_loading":
+            limit = self._settings.load_timeout * LONGER
+            title = f"Give loads {limit} seconds"
+            patch: dict[str, Any] = {"load_timeout": limit}
+            yield Fix(id="", kind=FixKind.SETTING, title=title, target=view.name, patch=patch, retries=True)
+
+    def _memory(self, view: ModelView) -> Iterable[Fix]:
+        holders: list[Any] = [name for name in self._scheduler.loaded if name != view.name]
+        if holders:
+            title = f"Unload {', '.join(holders)} and load “{view.name}”"
+            yield Fix(
+                id="",
+                kind=FixKind.FREE_MEMORY,
+                title=title,
+                target=view.name,
+                patch={"unload": holders},
+                retries=True,
+            )
+        smaller = self._smaller_context(view)
+        if smaller is not None and self._fits(view, smaller):
+            yield _load_config(view, f"Use a context of {next(iter(smaller.values())):,} tokens", smaller)
+
+    def _smaller_context(self, view: ModelView) -> dict[str, Any] | None:
+        option = CONTEXT.get(BackendKind(view.backend)) if view.backend in set(BackendKind) else None
+        if option is None:
+            return None
+        config = self._scheduler.backends[view.backend].check_config(parse_load_config(view.load_config))
+        now = config.get(option) or view.context_length
+        if not isinstance(now, int) or now // 2 < LEAST_CONTEXT:
+            return None
+        return {option: now // 2}
+
+
+def _load_config(view: ModelView, title: str, patch: dict[str, Any]) -> Fix:
+    return Fix(id="", kind=FixKind.LOAD_CONFIG, title=title, target=view.name, patch=patch, retries=True)

@@ -1,0 +1,39 @@
+"""Everything that is wrong now, from all who find problems, the worst first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from quarterdeck.errors import AppError
+from quarterdeck.schemas.problems import ProblemView, Severity
+
+Source = Callable[[], Awaitable[list[ProblemView]]]
+Explain = Callable[[ProblemView], str | None]
+
+_ORDER = list(Severity)
+
+
+class Problems:
+    """Asks every source anew at each call: a problem that is over is gone. `known` names the known issue of one."""
+
+    def __init__(self, sources: Sequence[Source], known: Explain = lambda _problem: None) -> None:
+        self._sources = tuple(sources)
+        self._known = known
+
+    async def all(self) -> list[ProblemView]:
+        """The worst first; among equals the newest."""
+        found = [
+            problem for problems in await asyncio.gather(*(ask() for ask in self._sources)) for problem in problems
+        ]
+        for problem in found:
+            problem.known_issue = problem.known_issue or self._known(problem)
+        found.sort(key=lambda problem: problem.since.timestamp() if problem.since else 0.0, reverse=True)
+        return sorted(found, key=lambda problem: _ORDER.index(problem.severity))
+
+    async def get(self, id: str) -> ProblemView:
+        """Raises AppError `problem_over` (404)."""
+        found = next((problem for problem in await self.all() if problem.id == id), None)
+        if found is None:
+            raise AppError("problem_over", "This problem is over.", "Look at the list of problems again.", status=404)
+        return found
