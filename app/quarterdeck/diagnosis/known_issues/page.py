@@ -58,7 +58,7 @@ def read_page(text: str, *, level: int | None = None) -> Page:
     headings = list(_headings(tokens))
     level = level or _entry_level(headings)
     tops = [heading for heading in headings if heading.level <= level]
-    ends = [heading.start for heading in tops[1:]] + [len(lines)]
+    ends = [*(heading.start for heading in tops[1:]), len(lines)][: len(tops)]
     page = Page("".join(lines[: tops[0].start] if tops else lines))
     first: dict[str, int] = {}
     for heading, end in zip(tops, ends, strict=True):
