@@ -1,0 +1,1 @@
+"""Declared against running: configuration files, their state, their faults, and plans that change them."""
