@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import httpx
 from fake_clients import FakeClients
+from fake_diagnosis import FakeDiagnosis
 
 from quarterdeck.client.api import ApiClient
 from quarterdeck.schemas.backends import BackendState, BackendView, LogLine, Owner, ServerPreset
@@ -130,6 +131,7 @@ class FakeCore(httpx.AsyncBaseTransport):
                          hint="Turn on its local server in the Developer tab."),
         ]  # fmt: skip
         self.clients = FakeClients()
+        self.diagnosis = FakeDiagnosis()
         self.estimate_gate: asyncio.Event | None = None
         self.scan_gate: asyncio.Event | None = None
         self.public_url: str | None = "http://127.0.0.1:8100"
@@ -178,7 +180,8 @@ class FakeCore(httpx.AsyncBaseTransport):
         if not self.online:
             raise httpx.ConnectError("refused", request=request)
         method, path = request.method, unquote(request.url.path)
-        body = json.loads(request.content) if request.content else None
+        plain = "markdown" in request.headers.get("content-type", "")
+        body = request.content.decode() if plain else json.loads(request.content) if request.content else None
         if path == "/api/events":
             return self._open_stream(request)
         self.calls.append((method, path, body))
@@ -187,6 +190,8 @@ class FakeCore(httpx.AsyncBaseTransport):
             return httpx.Response(status, json=answer, request=request)
         if path == "/v1/chat/completions":
             return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=_Chat(self.chat))
+        if (special := await self.diagnosis.respond(request)) is not None:
+            return special
         status, answer = await self._answer(method, path, body)
         return httpx.Response(status, json=answer, request=request)
 
@@ -246,6 +251,8 @@ class FakeCore(httpx.AsyncBaseTransport):
                 return self._change_settings(body)
             case (_, "requests" | "connect" | "snippets" | "keys" | "routing", *_):
                 return self.clients.answer(method, parts, body)
+            case (_, "problems" | "fixes" | "known-issues" | "drift" | "report" | "diagnose", *_):
+                return self.diagnosis.answer(method, parts, body)
         return 404, {"detail": f"There is nothing at {path}.", "code": "not_found", "hint": ""}
 
     async def _look(self, method: str, parts: list[str], body: Any) -> tuple[int, Any]:

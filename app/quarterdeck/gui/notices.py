@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Slot
 
 from quarterdeck.errors import AppError
+from quarterdeck.gui.presenters.text import counted
 from quarterdeck.gui.widgets.banner import Banner, Deed
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Notices(QObject):
         store.issues_changed.connect(self._on_issues)
         store.connection_changed.connect(self._on_connection)
         store.connection_failed.connect(self._on_connection_failed)
+        store.problems.changed.connect(self._on_problems)
         for signal in (store.status_changed, store.models_reset, store.model_changed, store.model_removed):
             signal.connect(self.refresh)
 
@@ -78,6 +80,12 @@ class Notices(QObject):
         if self._window.filled and CONNECTION not in self._window.banners.banners:
             text = "What you see may be out of date. It is tried again by itself."
             self._window.banners.put(CONNECTION, Banner("error", error.sentence, text))
+
+    @Slot()
+    def _on_problems(self) -> None:
+        count = self._store.problems.pressing
+        meaning = counted(count, "serious problem", "serious problems")
+        self._window.sidebar.show_count("diagnosis", count, meaning)
 
     @Slot()
     def _on_issues(self) -> None:

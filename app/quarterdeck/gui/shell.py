@@ -199,10 +199,16 @@ class Shell(QObject):
                 page = load_page(key)(self.store, self.backend_commands)
             case _:
                 page = load_page(key)(self.store)
+        if key in ("models", "backends"):
+            page.why_wanted.connect(self._on_why_wanted)
         if key == "backends":
             page.logs_wanted.connect(self._on_logs_wanted)
         if key == "requests":
             page.connect_wanted.connect(self._on_connect_wanted)
+        if key == "diagnosis":
+            page.subject_wanted.connect(self._on_subject_wanted)
+        if key == "logs":
+            page.issue_wanted.connect(self._on_issue_wanted)
         _log.debug("page %s made in %.0f ms", key, (time.perf_counter() - started) * 1000)
         return cast("QWidget", page)
 
@@ -211,6 +217,26 @@ class Shell(QObject):
         self.window.go("logs")
         page: Any = self.window.made_page("logs")
         page.show_source(source)
+
+    @Slot(str)
+    def _on_why_wanted(self, subject: str) -> None:
+        self.window.go("diagnosis")
+        page: Any = self.window.made_page("diagnosis")
+        page.show_problem(subject)
+
+    @Slot(str)
+    def _on_issue_wanted(self, id: str) -> None:
+        self.window.go("diagnosis")
+        page: Any = self.window.made_page("diagnosis")
+        page.show_issue(id)
+
+    @Slot(str)
+    def _on_subject_wanted(self, subject: str) -> None:
+        kind, _, name = subject.partition(":")
+        self.window.go("models" if kind == "model" else "backends")
+        if kind == "model":
+            page: Any = self.window.made_page("models")
+            page.show_details(name)
 
     @Slot()
     def _on_connect_wanted(self) -> None:

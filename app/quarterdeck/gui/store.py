@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Signal
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui.feed import Feed
+from quarterdeck.gui.problem_watch import ProblemWatch
 from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Store(QObject):
         self._visible = True
         # The few models that are not just lying there, so that an event needs no look at thousands of others.
         self._active: dict[str, ModelView] = {}
+        self.problems = ProblemWatch(self)
 
     async def connect_to(self, client: ApiClient) -> None:
         """Follow the core behind `client` until `aclose`; a lost core is tried again for ever."""
@@ -83,6 +85,7 @@ class Store(QObject):
 
     async def aclose(self) -> None:
         """Stop following and close the client; safe to call twice."""
+        self.problems.stop()
         feed, self._feed = self._feed, None
         client, self.client = self.client, None
         if feed is not None:
@@ -101,6 +104,7 @@ class Store(QObject):
         """A hidden window gets no live topics, whatever its pages want."""
         if visible != self._visible:
             self._visible = visible
+            self.problems.set_visible(visible)
             self._live_changed()
 
     def run(self, work: Coroutine[Any, Any, Any], *, name: str, then: Callable[[], None] | None = None) -> None:

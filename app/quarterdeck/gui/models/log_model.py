@@ -35,6 +35,7 @@ class LogModel(QAbstractTableModel):
         self.rows: list[Row] = []
         self.cap = cap
         self.title_of: Callable[[str], str] = str
+        self._marked: frozenset[Row] = frozenset()
         self._fixed = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
 
     def append(self, rows: Sequence[Row]) -> None:
@@ -54,6 +55,11 @@ class LogModel(QAbstractTableModel):
         self.beginResetModel()
         self.rows.clear()
         self.endResetModel()
+
+    def mark(self, rows: Sequence[Row]) -> None:
+        """Set these lines apart from the others, and no longer those of before."""
+        self._marked = frozenset(rows)
+        self.refresh_looks()
 
     def refresh_looks(self) -> None:
         """Titles of sources or colours have changed."""
@@ -97,10 +103,11 @@ class LogModel(QAbstractTableModel):
             return LOOKS[row.level].word
         return self.title(row) if column is Column.SOURCE else shorten(row.text)
 
-    @staticmethod
-    def _look(row: Row, column: Column, role: int) -> Any:
+    def _look(self, row: Row, column: Column, role: int) -> Any:
         look = LOOKS[row.level]
         tokens = theme.tokens()
+        if role == Qt.ItemDataRole.BackgroundRole and self._marked:
+            return QColor(tokens.error.bg) if row in self._marked else None
         if role == Qt.ItemDataRole.DecorationRole and column is Column.LEVEL:
             return theme.icon(look.icon, getattr(tokens, look.tone).fg)
         if role == Qt.ItemDataRole.ForegroundRole:

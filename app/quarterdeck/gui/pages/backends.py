@@ -12,6 +12,7 @@ from quarterdeck.gui import theme
 from quarterdeck.gui.dialogs.add_server import AddServerDialog
 from quarterdeck.gui.dialogs.ask import answer
 from quarterdeck.gui.presenters.backends import backend_card, summary
+from quarterdeck.gui.presenters.problems import why_line
 from quarterdeck.gui.widgets.backend_card import BackendCardWidget
 from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.scrolling import BAR_GAP, ScrollingColumn
@@ -34,9 +35,10 @@ SETTLE_MS = 1_500
 
 
 class BackendsPage(QWidget):
-    """`logs_wanted(name)` asks the window for the Logs page on that backend."""
+    """`logs_wanted(name)` asks the window for the Logs page on that backend, `why_wanted(subject)` for its problems."""
 
     logs_wanted = Signal(str)
+    why_wanted = Signal(str)
 
     def __init__(self, store: Store, commands: BackendCommands, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,6 +53,7 @@ class BackendsPage(QWidget):
         self._settle.timeout.connect(self._fetch)
         store.backends_changed.connect(self._refresh)
         store.connection_changed.connect(self._refresh)
+        store.problems.changed.connect(self._refresh)
         # Memory, requests and the like are announced by no event of their own: these move them.
         store.request_finished.connect(self._moved)
         store.queue_changed.connect(self._moved)
@@ -162,6 +165,7 @@ class BackendsPage(QWidget):
         card = BackendCardWidget()
         card.action_wanted.connect(self._commands.act)
         card.logs_wanted.connect(self.logs_wanted)
+        card.why_wanted.connect(self._on_why)
         card.copied.connect(self._on_copied)
         self._cards[name] = card
 
@@ -180,8 +184,13 @@ class BackendsPage(QWidget):
             backend_card(view, since=monotonic() - received),
             doing=self._commands.busy(name),
             failure=self._commands.failure(name),
+            why=why_line(self._store.problems.about(f"server:{name}"), self._store.problems.titles),
             offline=not self._store.connected,
         )
+
+    @Slot(str)
+    def _on_why(self, name: str) -> None:
+        self.why_wanted.emit(f"server:{name}")
 
     @Slot()
     def _on_copied(self) -> None:

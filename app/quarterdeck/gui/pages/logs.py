@@ -8,8 +8,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Slot
-from PySide6.QtGui import QFontDatabase, QGuiApplication, QKeySequence, QShortcut
+from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtGui import QFontDatabase, QGuiApplication, QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
+from quarterdeck.gui.diagnosis.log_why import LogWhy
 from quarterdeck.gui.models.log_model import CAP, LogFilter, LogModel
 from quarterdeck.gui.presenters import logs as words
 from quarterdeck.gui.widgets.log_filter_bar import LogFilterBar
@@ -44,7 +45,12 @@ FIRST_LINES = 2000
 
 
 class LogsPage(QWidget):
-    """Holds up to 20,000 lines of all sources; takes in new ones while it is shown."""
+    """Holds up to 20,000 lines of all sources; takes in new ones while it is shown.
+
+    `issue_wanted(id)` asks the window for a known issue.
+    """
+
+    issue_wanted = Signal(str)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -83,7 +89,7 @@ class LogsPage(QWidget):
         self.filters = LogFilterBar()
         self.filters.changed.connect(self._filter)
         page.addWidget(self.filters)
-        page.addWidget(self._build_lines(), 1)
+        page.addWidget(self._build_body(), 1)
         page.addLayout(self._build_status())
         copy = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.table)
         copy.setContext(Qt.ShortcutContext.WidgetShortcut)
@@ -94,6 +100,8 @@ class LogsPage(QWidget):
         self._on_theme()
 
     def _build_buttons(self) -> Sequence[QPushButton]:
+        self._explain = QPushButton("Why?")
+        self._explain.setToolTip("Say what these lines tell: the cause of a failure, and what helps")
         self._pause = QPushButton("Pause")
         self._pause.setToolTip("Hold new lines back. None is lost.")
         self._copy = QPushButton("Copy")
@@ -103,13 +111,31 @@ class LogsPage(QWidget):
         self._save = QPushButton("Save as…")
         self._save.setToolTip("Write the shown lines to a file")
         for button, slot in (
+            (self._explain, self.explain),
             (self._pause, self.toggle_pause),
             (self._copy, self.copy_selection),
             (self._clear, self.clear),
             (self._save, self._choose_file),
         ):
             button.clicked.connect(slot)
-        return self._pause, self._copy, self._clear, self._save
+        return self._explain, self._pause, self._copy, self._clear, self._save
+
+    def _build_body(self) -> QWidget:
+        """The lines, and beside them what they tell."""
+        lines = self._build_lines()
+        self.why = LogWhy(self._store, self._title_of, self)
+        self.why.marked.connect(self._model.mark)
+        self.why.row_wanted.connect(self._show_row)
+        self.why.panel.issue_wanted.connect(self.issue_wanted)
+        split = QSplitter(Qt.Orientation.Horizontal)
+        split.setChildrenCollapsible(False)
+        split.setHandleWidth(10)
+        split.setStyleSheet("QSplitter::handle { background: transparent; }")
+        split.addWidget(lines)
+        split.addWidget(self.why.panel)
+        split.setStretchFactor(0, 1)
+        split.setSizes([1800, 1000])
+        return split
 
     def _build_lines(self) -> QWidget:
         self.table = LogTable(self._rows)
@@ -282,6 +308,23 @@ class LogsPage(QWidget):
         else:
             self._store.toast.emit(f"Saved {len(rows):,} lines to {path}", "ok")
 
+    @Slot()
+    def explain(self) -> None:
+        """Say what the lines of one source tell, whether they are all shown or not."""
+        self.why.explain(self._rows.wanted.source, self.table.selected_rows(), self._model.rows)
+
+    @Slot(object)
+    def _show_row(self, row: Row) -> None:
+        if row in self._model.rows and not self._rows.wanted.accepts(row):
+            self.filters.clear()
+        self.table.show_row(row)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape and not self.why.panel.isHidden():
+            self.why.close()
+        else:
+            super().keyPressEvent(event)
+
     def _as_text(self, rows: Sequence[Row]) -> str:
         return "\n".join(row.as_text(self._model.title(row)) for row in rows)
 
@@ -341,7 +384,7 @@ class LogsPage(QWidget):
 
     @Slot()
     def _on_theme(self) -> None:
-        for button, icon in ((self._pause, "pause"), (self._copy, "copy"), (self._clear, "close"), (self._save, "save"),
-                             (self.jump, "chevron-down")):  # fmt: skip
+        for button, icon in ((self._explain, "diagnosis"), (self._pause, "pause"), (self._copy, "copy"),
+                             (self._clear, "close"), (self._save, "save"), (self.jump, "chevron-down")):  # fmt: skip
             button.setIcon(theme.icon(icon))
         self._model.refresh_looks()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSettings, Qt, Slot
+from PySide6.QtCore import QSettings, Qt, Signal, Slot
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QFileDialog, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
@@ -38,7 +38,12 @@ NARROW_IN_LETTERS = 165
 
 
 class ModelsPage(QWidget):
-    """Lists the models of the store and acts on them; order and direction are remembered in `settings`."""
+    """Lists the models of the store and acts on them; order and direction are remembered in `settings`.
+
+    `why_wanted(subject)` asks the window for the problems of a model.
+    """
+
+    why_wanted = Signal(str)
 
     def __init__(
         self,
@@ -222,6 +227,7 @@ class ModelsPage(QWidget):
         card.primary.connect(self._primary)
         card.details.connect(self._show_overview)
         card.history.connect(self.show_history)
+        card.why_wanted.connect(self._on_why)
         card.chosen.connect(self._menu)
 
     @Slot(str, str)
@@ -231,6 +237,10 @@ class ModelsPage(QWidget):
     @Slot(str)
     def _show_overview(self, name: str) -> None:
         self.show_details(name, None if self.panel.isVisible() else OVERVIEW)
+
+    @Slot(str)
+    def _on_why(self, name: str) -> None:
+        self.why_wanted.emit(f"model:{name}")
 
     @Slot(str, str)
     def _menu(self, name: str, key: str) -> None:

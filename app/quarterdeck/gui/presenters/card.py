@@ -61,6 +61,7 @@ class Shape(NamedTuple):
     retest: bool = False
     remark: bool = False
     error: bool = False
+    why: bool = False
     progress: bool = False
 
 
@@ -82,6 +83,7 @@ class CardState(NamedTuple):
     retest_tip: str
     remark: Remark | None
     error: str
+    why: str
     menu: tuple[str, ...]
     accessible_name: str
 
@@ -91,7 +93,9 @@ class CardState(NamedTuple):
 
     @property
     def shape(self) -> Shape:
-        return Shape(bool(self.retest), self.remark is not None, bool(self.error), self.progress is not None)
+        return Shape(
+            bool(self.retest), self.remark is not None, bool(self.error), bool(self.why), self.progress is not None
+        )
 
 
 def card_state(
@@ -99,10 +103,14 @@ def card_state(
     *,
     busy: Verb | None = None,
     error: AppError | None = None,
+    why: str = "",
     backend_title: str = "",
     now: datetime | None = None,
 ) -> CardState:
-    """The card of `model`; `busy` is a command that was sent and not yet answered, `error` its failure."""
+    """The card of `model`; `busy` is a command that was sent and not yet answered, `error` its failure.
+
+    `why` is the line that leads to its problems; empty where there is none.
+    """
     now = now or datetime.now(UTC)
     phase = current_phase(model, busy)
     look = badge(model.status)
@@ -125,18 +133,22 @@ def card_state(
         retest_tip=retest_tip,
         remark=remark(model, now),
         error=_failure(model, phase, error),
+        why=why,
         menu=_menu(model, phase),
         accessible_name=", ".join(part for part in spoken if part),
     )
 
 
-def card_shape(model: ModelView, *, busy: Verb | None, error: AppError | None, now: datetime) -> Shape:
+def card_shape(
+    model: ModelView, *, busy: Verb | None, error: AppError | None, why: bool = False, now: datetime
+) -> Shape:
     """The shape of the card of `model`, found without working out the rest of it."""
     phase = current_phase(model, busy)
     return Shape(
         retest=model.retest is not None,
         remark=remarkable(model, now),
         error=bool(_failure(model, phase, error)),
+        why=why,
         progress=phase in _UNDER_WAY,
     )
 

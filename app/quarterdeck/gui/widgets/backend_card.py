@@ -12,7 +12,7 @@ from quarterdeck.gui import theme
 from quarterdeck.gui.presenters.backends import ACTIONS, BackendCard
 from quarterdeck.gui.presenters.text import elapsed
 from quarterdeck.gui.widgets.badge import StatusBadge
-from quarterdeck.gui.widgets.elided import ElidedLabel
+from quarterdeck.gui.widgets.elided import ElidedLabel, LinkLine
 from quarterdeck.gui.widgets.instance_table import InstanceTable
 
 ICON = QSize(16, 16)
@@ -25,6 +25,7 @@ class BackendCardWidget(QFrame):
 
     action_wanted = Signal(str, str)
     logs_wanted = Signal(str)
+    why_wanted = Signal(str)
     copied = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -41,6 +42,9 @@ class BackendCardWidget(QFrame):
         self._models = _plain_label("muted")
         self._detail = _plain_label("muted")
         self._error = _plain_label("error")
+        self.why = LinkLine()
+        self.why.clicked.connect(self._on_why)
+        self.why.hide()
         self.instances = InstanceTable()
         self.instances.copied.connect(self.copied)
         self.instances.hide()
@@ -99,20 +103,26 @@ class BackendCardWidget(QFrame):
         column.setContentsMargins(16, 12, 16, 14)
         column.setSpacing(6)
         column.addLayout(header)
-        for part in (self._progress_line, self._bar, self._models, self._detail, self._error):
+        for part in (self._progress_line, self._bar, self._models, self._detail, self._error, self.why):
             column.addWidget(part)
         column.addLayout(self._facts)
         column.addWidget(self.instances)
         column.addWidget(self._command_row)
 
-    def show_card(self, card: BackendCard, *, doing: str, failure: str, offline: bool) -> None:
-        """`doing` is the action that waits for the core's answer, `failure` is why the last one did not work."""
+    def show_card(self, card: BackendCard, *, doing: str, failure: str, why: str, offline: bool) -> None:
+        """`doing` is the action that waits for the core's answer, `failure` is why the last one did not work.
+
+        `why` is the line that leads to its problems.
+        """
         before, self._card = self._card, card
         self._show_doing(card, doing)
         error = failure or card.error
         if error != self._error.text():
             self._error.setText(error)
         self._error.setVisible(bool(error))
+        self.why.setText(why)
+        self.why.setToolTip(f"{why}\nShow what helps")
+        self.why.setVisible(bool(why))
         for name, button in self.buttons.items():
             button.setVisible(any(action.name == name for action in card.actions))
             button.setEnabled(not doing and not offline)
@@ -200,6 +210,11 @@ class BackendCardWidget(QFrame):
             self.logs_wanted.emit(self._card.name)
 
     @Slot()
+    def _on_why(self) -> None:
+        if self._card is not None:
+            self.why_wanted.emit(self._card.name)
+
+    @Slot()
     def _on_copy(self) -> None:
         QGuiApplication.clipboard().setText(self._command.text())
         self.copied.emit()
@@ -209,6 +224,9 @@ class BackendCardWidget(QFrame):
         for action in ACTIONS.values():
             self.buttons[action.name].setIcon(theme.icon(action.icon))
         self.logs.setIcon(theme.icon("logs"))
+        told = theme.tokens().info.fg
+        self.why.setIcon(theme.icon("diagnosis", told))
+        self.why.set_colour(told)
         self._copy.setIcon(theme.icon("copy"))
 
     def hideEvent(self, event: QHideEvent) -> None:

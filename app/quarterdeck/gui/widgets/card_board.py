@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 from quarterdeck.gui.presenters.card import CardState, Shape, card_shape, card_state
 from quarterdeck.gui.presenters.engines import engine_title
 from quarterdeck.gui.presenters.grid import Grid, lay_out
+from quarterdeck.gui.presenters.problems import why_line
 from quarterdeck.gui.widgets.model_card import ModelCard
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class CardBoard(QScrollArea):
         store.model_changed.connect(self.refresh)
         store.models_reset.connect(self._refresh_all)
         store.backends_changed.connect(self._refresh_all)
+        store.problems.changed.connect(self._refresh_all)
         commands.busy_changed.connect(self.refresh)
         self.arrange()
 
@@ -191,6 +193,7 @@ class CardBoard(QScrollArea):
             model,
             busy=self._commands.busy(name),
             error=self._commands.error(name),
+            why=why_line(self._store.problems.about(f"model:{name}"), self._store.problems.titles),
             backend_title=engine_title(model, self._store.backends),
         )
 
@@ -199,7 +202,8 @@ class CardBoard(QScrollArea):
         if model is None:
             return Shape()
         busy, error = self._commands.busy(name), self._commands.error(name)
-        return card_shape(model, busy=busy, error=error, now=now or datetime.now(UTC))
+        why = bool(self._store.problems.about(f"model:{name}"))
+        return card_shape(model, busy=busy, error=error, why=why, now=now or datetime.now(UTC))
 
     def _height(self, shape: Shape) -> int:
         """How high cards of this shape are; asked of a card that is never shown."""

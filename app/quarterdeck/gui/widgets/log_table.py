@@ -67,6 +67,15 @@ class LogTable(QTableView):
         self._set_missed(0)
         self.scrollToBottom()
 
+    def show_row(self, row: Row) -> None:
+        """Select a line and bring it into view; nothing happens when it is filtered out or gone."""
+        shown = self._rows.shown()
+        if row in shown:
+            index = self._rows.index(shown.index(row), Column.TEXT)
+            self._following = False
+            self.selectRow(index.row())
+            self.scrollTo(index, QTableView.ScrollHint.PositionAtCenter)
+
     def selected_rows(self) -> list[Row]:
         """The selected lines from top to bottom."""
         chosen = sorted(self.selectionModel().selectedRows(), key=QModelIndex.row)

@@ -46,6 +46,7 @@ class ModelCard(QFrame):
     primary = Signal(str, str)
     details = Signal(str)
     history = Signal(str)
+    why_wanted = Signal(str)
     chosen = Signal(str, str)
     moved = Signal(str, int)
     focused = Signal(str)
@@ -74,7 +75,7 @@ class ModelCard(QFrame):
     def height_of(self, shape: Shape) -> int:
         """How high a card of this shape wants to be; changes what this card shows."""
         parts: dict[QWidget, bool] = {
-            self.retest: shape.retest, self.remark: shape.remark, self.error: shape.error,
+            self.retest: shape.retest, self.remark: shape.remark, self.error: shape.error, self.why: shape.why,
             self.progress_line: shape.progress, self.bar: shape.progress,
         }  # fmt: skip
         for part, shown in parts.items():
@@ -110,7 +111,7 @@ class ModelCard(QFrame):
 
     def tab_parts(self) -> tuple[QWidget, ...]:
         """The widgets that take the keyboard, in reading order."""
-        return (self, self.name, self.retest, self.remark, self.error, self.more, self.button)
+        return (self, self.name, self.retest, self.remark, self.error, self.why, self.more, self.button)
 
     def _build(self) -> None:
         column = self._column = QVBoxLayout(self)
@@ -129,12 +130,15 @@ class ModelCard(QFrame):
         self.remark.clicked.connect(self._open)
         self.error = LinkLine()
         self.error.clicked.connect(self._open_history)
+        self.why = LinkLine()
+        self.why.clicked.connect(self._open_why)
         column.addLayout(_row(self.name, self.badge))
         column.addWidget(self.facts)
         column.addWidget(self.backend)
         column.addWidget(self.retest)
         column.addWidget(self.remark)
         column.addWidget(self.error)
+        column.addWidget(self.why)
         column.addStretch(1)
         self._build_progress(column)
         self._build_bottom(column)
@@ -180,7 +184,7 @@ class ModelCard(QFrame):
         self.setAccessibleName(state.accessible_name)
         remark = state.remark.text if state.remark is not None else ""
         meanings = [mark.meaning for mark in state.marks]
-        described = (state.also, state.retest, remark, state.error, *meanings)
+        described = (state.also, state.retest, remark, state.error, state.why, *meanings)
         self.setAccessibleDescription(". ".join(part.rstrip(".") for part in described if part))
         self.name.setText(state.name)
         self.name.setToolTip("\n".join(part for part in (state.name, state.also, "Show details") if part))
@@ -193,6 +197,7 @@ class ModelCard(QFrame):
         _show_link(self.retest, state.retest, state.retest_tip)
         _show_link(self.remark, remark, f"{state.remark.tip}\nShow details" if state.remark is not None else "")
         _show_link(self.error, state.error, f"{state.error}\nShow the history")
+        _show_link(self.why, state.why, f"{state.why}\nShow what helps")
         for key, entry in self._entries.items():
             entry.setVisible(key in state.menu)
         self._apply_button(state)
@@ -245,7 +250,10 @@ class ModelCard(QFrame):
         self.more.setIcon(theme.icon("more", colours.muted))
         remark = self._state.remark
         tone, icon = (remark.tone, remark.icon) if remark is not None else (Tone.WARN, "warn")
-        links = ((self.retest, "restart", Tone.WARN), (self.remark, icon, tone), (self.error, "warn", Tone.ERROR))
+        links = (
+            (self.retest, "restart", Tone.WARN), (self.remark, icon, tone), (self.error, "warn", Tone.ERROR),
+            (self.why, "diagnosis", Tone.INFO),
+        )  # fmt: skip
         for link, picture, shown in links:
             link.setIcon(theme.icon(picture, shade(shown).fg))
             link.set_colour(shade(shown).fg)
@@ -276,6 +284,10 @@ class ModelCard(QFrame):
     @Slot()
     def _open_history(self) -> None:
         self.history.emit(self._state.name)
+
+    @Slot()
+    def _open_why(self) -> None:
+        self.why_wanted.emit(self._state.name)
 
     @Slot(QAction)
     def _menu_chosen(self, action: QAction) -> None:

@@ -9,6 +9,7 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from quarterdeck.gui import theme
+from quarterdeck.gui.widgets.count_mark import CountMark
 
 MARGIN = 10
 PADDING = 11
@@ -31,6 +32,7 @@ PLACES = (
     Place("requests", "Requests", "requests", "quarterdeck.gui.pages.requests", "RequestsPage"),
     Place("routing", "Routing", "routing", "quarterdeck.gui.pages.routing", "RoutingPage"),
     Place("connect", "Connect", "connect", "quarterdeck.gui.pages.connect", "ConnectPage"),
+    Place("diagnosis", "Diagnosis", "diagnosis", "quarterdeck.gui.pages.diagnosis", "DiagnosisPage"),
     Place("logs", "Logs", "logs", "quarterdeck.gui.pages.logs", "LogsPage"),
     Place("settings", "Settings", "settings", "quarterdeck.gui.pages.settings", "SettingsPage"),
 )
@@ -47,6 +49,7 @@ class Sidebar(QFrame):
         self.setObjectName("sidebar")
         self.narrow = False
         self.buttons: dict[str, QToolButton] = {}
+        self.marks: dict[str, CountMark] = {}
         self._group = QButtonGroup(self)
         column = QVBoxLayout(self)
         column.setContentsMargins(MARGIN, 14, MARGIN, 12)
@@ -100,6 +103,14 @@ class Sidebar(QFrame):
         self.address.setToolTip(f"Copy {url}" if url else "Clients cannot reach Quarterdeck yet.")
         self._url = url
 
+    def show_count(self, key: str, count: int, meaning: str) -> None:
+        """A number on the button of a page; `meaning` says what is counted."""
+        place = next(place for place in PLACES if place.key == key)
+        self.marks[key].show_count(count)
+        told = f"{place.title}, {meaning}" if count else place.title
+        self.buttons[key].setAccessibleName(told)
+        self.buttons[key].setToolTip(f"{told} ({_shortcut(PLACES.index(place) + 1)})")
+
     def set_narrow(self, narrow: bool) -> None:
         """Icons alone in a small window; names stay in tool-tips and for screen readers."""
         self.narrow = narrow
@@ -137,12 +148,13 @@ class Sidebar(QFrame):
         button.setText(place.title)
         button.setCheckable(True)
         button.setAccessibleName(place.title)
-        button.setToolTip(f"{place.title} ({QKeySequence(f'Ctrl+{number}').toString()})")
+        button.setToolTip(f"{place.title} ({_shortcut(number)})")
         button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         button.clicked.connect(lambda _checked=False, key=place.key: self.chosen.emit(key))
         self._group.addButton(button)
         self.buttons[place.key] = button
+        self.marks[place.key] = CountMark(button)
         return button
 
     def _paint_state(self) -> None:
@@ -160,3 +172,7 @@ class Sidebar(QFrame):
         self.address.setIcon(theme.icon("copy", theme.tokens().muted))
         self.address.setIconSize(QSize(side, side) * 0.85)
         self._paint_state()
+
+
+def _shortcut(number: int) -> str:
+    return QKeySequence(f"Ctrl+{number}").toString()

@@ -1,0 +1,205 @@
+"""The status report as a page, and its checklist."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer, Slot
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from quarterdeck.errors import AppError
+from quarterdeck.gui import theme
+from quarterdeck.gui.files import write
+from quarterdeck.gui.presenters.report import file_name
+from quarterdeck.gui.presenters.text import elapsed
+from quarterdeck.gui.widgets.check_list import CheckList
+from quarterdeck.gui.widgets.empty_state import EmptyState
+from quarterdeck.gui.widgets.markdown_view import MarkdownView
+from quarterdeck.tasks import spawn
+
+if TYPE_CHECKING:
+    from quarterdeck.gui.store import Store
+    from quarterdeck.schemas.report import StatusReport
+
+
+class ReportTab(QWidget):
+    """Writes the report whenever it is shown; the checklist is run on request."""
+
+    def __init__(self, store: Store, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._store = store
+        self._report: StatusReport | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._began = 0.0
+        self._build()
+        self._clock = QTimer(self, interval=1000)
+        self._clock.timeout.connect(self._tick)
+        store.connection_changed.connect(self._on_connection)
+        theme.notifier.changed.connect(self._icons)
+        self._icons()
+        self._say_empty("loading", "Writing the report…")
+
+    def _build(self) -> None:
+        self.assessment = QLabel()
+        self.assessment.setProperty("role", "muted")
+        self.assessment.setTextFormat(Qt.TextFormat.PlainText)
+        self.assessment.setWordWrap(True)
+        self.again = QPushButton("Write again")
+        self.again.clicked.connect(self.tab_shown)
+        self.copy = QPushButton("Copy")
+        self.copy.setToolTip("Copy the report in Markdown")
+        self.copy.clicked.connect(self._copy)
+        self.save = QPushButton("Save as…")
+        self.save.setToolTip("Write the report to a file in Markdown")
+        self.save.clicked.connect(self._choose_file)
+        header = QHBoxLayout()
+        header.setSpacing(8)
+        header.addWidget(self.assessment, 1)
+        for button in (self.again, self.copy, self.save):
+            header.addWidget(button)
+        self.page = MarkdownView("Status report")
+        self.checks = CheckList()
+        self.checks.run_wanted.connect(self.run_checklist)
+        self.checks.cancel_wanted.connect(self.cancel_checklist)
+        split = QSplitter(Qt.Orientation.Horizontal)
+        split.setChildrenCollapsible(False)
+        split.setHandleWidth(10)
+        split.setStyleSheet("QSplitter::handle { background: transparent; }")
+        split.addWidget(self.page)
+        split.addWidget(self.checks)
+        split.setSizes([2000, 1000])
+        self.empty = EmptyState("file")
+        self.empty.chosen.connect(self.tab_shown)
+        self.stack = QStackedWidget()
+        self.stack.addWidget(split)
+        self.stack.addWidget(self.empty)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 12, 0, 0)
+        column.setSpacing(10)
+        column.addLayout(header)
+        column.addWidget(self.stack, 1)
+
+    @Slot()
+    def tab_shown(self) -> None:
+        """Write the report anew, unless that is under way."""
+        if self._store.connected and self._writing is None:
+            self._writing = spawn(self._write(), name="write the status report")
+
+    def tab_hidden(self) -> None:
+        """End the writing; a checklist that was started goes on."""
+        if self._writing is not None:
+            self._writing.cancel()
+
+    @Slot()
+    def run_checklist(self) -> None:
+        """Go through the checklist now."""
+        if self._checking is None and self._store.connected:
+            self._began = monotonic()
+            self._clock.start()
+            self._tick()
+            self._checking = spawn(self._check(), name="run the checklist")
+
+    @Slot()
+    def cancel_checklist(self) -> None:
+        if self._checking is not None:
+            self._checking.cancel()
+
+    @Slot(str)
+    def save_to(self, path: str) -> None:
+        """Write the page to `path`; says how it went."""
+        said = f"Saved the report to {path}"
+        saving = write(Path(path), self.page.page)
+        self._store.run(saving, name="save the report", then=lambda: self._store.toast.emit(said, "ok"))
+
+    async def _write(self) -> None:
+        self.again.setEnabled(False)
+        self.again.setText("Writing…")
+        try:
+            self._show(await self._store.api().report())
+        except AppError as error:
+            self._say_empty("error", error.sentence, error.hint, "Try again")
+        finally:
+            self._writing = None
+            self.again.setText("Write again")
+            self._show_buttons()
+
+    async def _check(self) -> None:
+        try:
+            items = await self._store.api().run_checklist()
+        except AppError as error:
+            self._store.toast.emit(f"{error.sentence} {error.hint}".strip(), "error")
+            items = None
+        finally:
+            self._checking = None
+            self._clock.stop()
+            self.checks.show_running("")
+            self.checks.show_items(self._report.checklist if self._report is not None else [])
+        if items is not None:
+            self.checks.show_items(items)
+            # The page tells the checklist too.
+            self.tab_shown()
+
+    def _show(self, report: StatusReport) -> None:
+        self._report = report
+        self.assessment.setText(report.assessment)
+        self.page.show_page(report.markdown)
+        if self._checking is None:
+            self.checks.show_items(report.checklist)
+        self.stack.setCurrentIndex(0)
+
+    def _say_empty(self, icon: str, title: str, text: str = "", verb: str = "") -> None:
+        self.empty.show_state(icon, title, text, verb)
+        self.stack.setCurrentIndex(1)
+        self._show_buttons()
+
+    def _show_buttons(self) -> None:
+        there = self.stack.currentIndex() == 0
+        for button in (self.copy, self.save):
+            button.setEnabled(there)
+        self.again.setEnabled(self._store.connected and self._writing is None)
+        self.checks.button.setEnabled(self._store.connected)
+
+    @Slot()
+    def _tick(self) -> None:
+        self.checks.show_running(f"Checking… {elapsed(monotonic() - self._began)}")
+
+    @Slot()
+    def _copy(self) -> None:
+        QGuiApplication.clipboard().setText(self.page.page)
+        self._store.toast.emit("Copied the report", "info")
+
+    @Slot()
+    def _choose_file(self) -> None:
+        name = file_name(self._report) if self._report is not None else "status.md"
+        dialog = QFileDialog(self, "Save the report as", str(Path.home() / name))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(self.save_to)
+        dialog.open()
+
+    @Slot(bool)
+    def _on_connection(self, connected: bool) -> None:
+        self._show_buttons()
+        if connected and self.isVisible():
+            self.tab_shown()
+        elif not connected and self._report is None:
+            self._say_empty("error", "Not connected", "This appears when Quarterdeck’s core answers again.")
+
+    @Slot()
+    def _icons(self) -> None:
+        for button, icon in ((self.again, "restart"), (self.copy, "copy"), (self.save, "save")):
+            button.setIcon(theme.icon(icon))

@@ -1,0 +1,108 @@
+"""What a change would do, before it is made."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontDatabase
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QGridLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from quarterdeck.gui.dialogs.ask import MARGIN, WIDTH_IN_LETTERS
+from quarterdeck.gui.presenters.problems import difference, is_long
+from quarterdeck.gui.widgets.words import words
+from quarterdeck.schemas.problems import Change, FixPreview
+
+MOST_LINES = 16
+HEADINGS = ("What", "Now", "Then")
+
+
+class FixPreviewDialog(QDialog):
+    """Shows each change as now and then; accepted with the verb. `retries`: a trial follows."""
+
+    def __init__(self, parent: QWidget | None, preview: FixPreview, *, retries: bool) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(preview.title)
+        self.setAccessibleName(preview.title)
+        self.setWindowModality(Qt.WindowModality.WindowModal)
+        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS + 2 * MARGIN)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
+        column.setSpacing(14)
+        column.addWidget(words("heading", preview.title))
+        short = [change for change in preview.changes if not is_long(change)]
+        if short:
+            column.addLayout(_table(short))
+        for change in preview.changes:
+            if is_long(change):
+                column.addWidget(words("muted", change.what))
+                column.addWidget(_difference(change))
+        self.consequence = words("", _consequence(preview, retries=retries))
+        column.addWidget(self.consequence)
+        column.addWidget(self._buttons(preview, retries=retries))
+
+    def _buttons(self, preview: FixPreview, *, retries: bool) -> QDialogButtonBox:
+        box = QDialogButtonBox()
+        self.cancel_button: QPushButton = box.addButton("Cancel", QDialogButtonBox.ButtonRole.RejectRole)
+        verb = "Change and try again" if retries else "Make the change"
+        self.verb_button: QPushButton = box.addButton(verb, QDialogButtonBox.ButtonRole.AcceptRole)
+        self.verb_button.setProperty("kind", "primary" if preview.undoable else "danger")
+        # What can be taken back may be a key press away; what cannot is not.
+        (self.verb_button if preview.undoable else self.cancel_button).setDefault(True)
+        box.accepted.connect(self.accept)
+        box.rejected.connect(self.reject)
+        return box
+
+    @property
+    def texts(self) -> list[str]:
+        """Every text of the dialog, from top to bottom."""
+        found: list[str] = []
+        for part in self.findChildren(QWidget):
+            if isinstance(part, QLabel):
+                found.append(part.text())
+            elif isinstance(part, QPlainTextEdit):
+                found.append(part.toPlainText())
+        return found
+
+
+def _consequence(preview: FixPreview, *, retries: bool) -> str:
+    parts = [
+        preview.consequence,
+        "Then it is tried whether that helped." if retries else "",
+        "This can be taken back." if preview.undoable else "This cannot be taken back.",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _table(changes: list[Change]) -> QGridLayout:
+    grid = QGridLayout()
+    grid.setHorizontalSpacing(16)
+    grid.setVerticalSpacing(8)
+    for place, heading in enumerate(HEADINGS):
+        grid.addWidget(words("muted", heading), 0, place)
+        grid.setColumnStretch(place, 1)
+    for row, change in enumerate(changes, start=1):
+        for place, text in enumerate((change.what, change.before or "–", change.after or "–")):
+            label = words("", text)
+            label.setAccessibleName(f"{HEADINGS[place]}: {text}")
+            grid.addWidget(label, row, place, Qt.AlignmentFlag.AlignTop)
+    return grid
+
+
+def _difference(change: Change) -> QPlainTextEdit:
+    text = difference(change)
+    box = QPlainTextEdit(text, readOnly=True)
+    box.setProperty("detail", True)
+    box.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+    box.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+    box.setTabChangesFocus(True)
+    box.setAccessibleName(f"Difference: {change.what}")
+    box.setFixedHeight(box.fontMetrics().lineSpacing() * (min(MOST_LINES, text.count("\n") + 1) + 2) + 8)
+    return box

@@ -1,0 +1,87 @@
+"""Known issues in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from quarterdeck.gui.presenters.badges import Badge, Tone
+from quarterdeck.gui.presenters.text import counted
+from quarterdeck.schemas.known_issues import ImportedIssues, KnownIssue
+
+APPLIES: dict[bool | None, Badge] = {
+    True: Badge("warn", "Still applies", Tone.WARN, "It is not solved in current versions."),
+    False: Badge("ok", "Solved", Tone.OK, "Current versions do not have it any more."),
+    None: Badge("unknown", "Not known", Tone.NEUTRAL, "Nobody has checked whether current versions still have it."),
+}
+PAGE = "# {title}\n\n{cause}\n\n### `{combination}`\n\n{effect}\n\n{workaround}\n"
+EXAMPLE = PAGE.format(
+    title="What is wrong, in a few words",
+    cause="Why it happens.",
+    combination="service` `another service or model",
+    effect="What one sees then.",
+    workaround="**Workaround:** what to do about it.",
+)
+
+
+class IssueRow(NamedTuple):
+    """An entry as the list shows it; `needle` is what the search looks through."""
+
+    issue: KnownIssue
+    title: str
+    subject: str
+    badge: Badge
+    origin: str
+    needle: str
+
+
+def to_row(issue: KnownIssue) -> IssueRow:
+    words = [issue.id, issue.title, issue.subject, issue.cause, issue.versions, *issue.workarounds, *issue.signatures]
+    for combination in issue.affected:
+        words += [*combination.services, combination.effect]
+    return IssueRow(
+        issue, issue.title, issue.subject, APPLIES[issue.still_applies], "Yours" if issue.own else "Built in",
+        " ".join(words).lower(),
+    )  # fmt: skip
+
+
+def matching(rows: Iterable[IssueRow], typed: str) -> list[IssueRow]:
+    """The entries in which every word occurs."""
+    words = typed.lower().split()
+    return [row for row in rows if all(word in row.needle for word in words)]
+
+
+def sections(issue: KnownIssue) -> list[tuple[str, list[str]]]:
+    """The parts of an entry that say something: a heading and its lines."""
+    affected = [f"{' × '.join(one.services)}: {one.effect}" for one in issue.affected]
+    checked = f"Checked on {issue.checked:%d %b %Y}" if issue.checked is not None else ""
+    parts = [
+        ("Why", [issue.cause]),
+        ("Who is affected", affected),
+        ("What to do", list(issue.workarounds)),
+        ("Versions", [issue.versions]),
+        ("Shows in logs as", list(issue.signatures)),
+        ("Known from", [issue.source, checked]),
+    ]
+    told = [(heading, [line for line in lines if line]) for heading, lines in parts]
+    return [(heading, lines) for heading, lines in told if lines]
+
+
+def imported_words(result: ImportedIssues) -> str:
+    """What came of reading a page."""
+    counts = [
+        f"added {counted(len(result.added), 'entry', 'entries')}" if result.added else "",
+        f"replaced {counted(len(result.replaced), 'entry', 'entries')}" if result.replaced else "",
+    ]
+    done = " and ".join(part for part in counts if part) or "nothing was added"
+    return f"{done[:1].upper()}{done[1:]}."
+
+
+def count_words(shown: int, total: int) -> str:
+    """How many entries there are, and how many the search left."""
+    return counted(total, "entry", "entries") if shown == total else f"{shown} of {total} entries"
+
+
+def first_match(rows: Sequence[IssueRow], id: str) -> int:
+    """Where an entry stands; -1 when it is not there."""
+    return next((place for place, row in enumerate(rows) if row.issue.id == id), -1)

@@ -1,0 +1,155 @@
+"""Problems and the changes against them in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from difflib import unified_diff
+from typing import NamedTuple
+
+from quarterdeck.gui.presenters.badges import Badge, Tone
+from quarterdeck.gui.presenters.text import counted, moment
+from quarterdeck.schemas.diagnosis import Evidence
+from quarterdeck.schemas.problems import AppliedFix, Change, Fix, FixResult, ProblemView, Severity
+
+MACHINE = "machine"
+SEVERITIES: dict[Severity, Badge] = {
+    Severity.CRITICAL: Badge("error", "Critical", Tone.ERROR, "Nothing works until this is solved."),
+    Severity.HIGH: Badge("warn", "High", Tone.ERROR, "Something that is needed does not work."),
+    Severity.MEDIUM: Badge("degraded", "Medium", Tone.WARN, "It works in part, or will fail sooner or later."),
+    Severity.LOW: Badge("unknown", "Low", Tone.NEUTRAL, "A blemish that does little harm."),
+    Severity.INFO: Badge("info", "Note", Tone.INFO, "Only worth knowing."),
+}
+_KINDS = {"model": "Model", "server": "Server", "client": "Client", "file": "File"}
+_SHOW = {"model": "Show the model", "server": "Show the server"}
+
+
+class ProblemCard(NamedTuple):
+    """Everything on the card of one problem. `show` is the verb that leads to its subject; empty where none does."""
+
+    id: str
+    badge: Badge
+    title: str
+    subject: str
+    about: str
+    show: str
+    why: str
+    hint: str
+    evidence: tuple[Evidence, ...]
+    advice: tuple[str, ...]
+    commands: tuple[str, ...]
+    fixes: tuple[Fix, ...]
+    known_issue: str
+    known_title: str
+
+
+class AppliedLine(NamedTuple):
+    """A change that was made; `undo_id` is empty when it cannot be taken back any more."""
+
+    title: str
+    words: str
+    tip: str
+    icon: str
+    tone: Tone
+    undo_id: str
+
+
+def problem_card(
+    view: ProblemView, *, now: datetime, titles: Mapping[str, str], servers: Mapping[str, str]
+) -> ProblemCard:
+    """`titles` of known issues by id, `servers` are titles by name."""
+    known = view.known_issue or ""
+    return ProblemCard(
+        id=view.id,
+        badge=SEVERITIES[view.severity],
+        title=view.title,
+        subject=view.subject,
+        about=" · ".join(part for part in (subject_words(view.subject, servers), _when(view, now)) if part),
+        show=_SHOW.get(view.subject.partition(":")[0], ""),
+        why=view.why,
+        hint=view.hint,
+        evidence=tuple(view.evidence),
+        advice=tuple(view.advice),
+        commands=tuple(view.commands),
+        fixes=tuple(view.fixes),
+        known_issue=known,
+        known_title=titles.get(known, known),
+    )
+
+
+def subject_words(subject: str, servers: Mapping[str, str]) -> str:
+    """A subject such as `server:vllm` as people say it."""
+    kind, _, name = subject.partition(":")
+    if kind == MACHINE or not name:
+        return "This computer" if kind == MACHINE else subject
+    return f"{_KINDS.get(kind, kind)} {servers.get(name, name) if kind == 'server' else name}"
+
+
+def _when(view: ProblemView, now: datetime) -> str:
+    since = f"since {moment(view.since, now)}" if view.since is not None else ""
+    times = counted(view.times, "time", "times") if view.times > 1 else ""
+    return " · ".join(part for part in (since, times) if part)
+
+
+def summary(views: Sequence[ProblemView]) -> str:
+    """One line over the list: how many, and how bad."""
+    if not views:
+        return ""
+    counts = [(badge.word.lower(), sum(view.severity is severity for view in views))
+              for severity, badge in SEVERITIES.items()]  # fmt: skip
+    parts = ", ".join(f"{count} {word}" for word, count in counts if count)
+    return f"{counted(len(views), 'problem', 'problems')}: {parts}"
+
+
+def why_line(views: Sequence[ProblemView], titles: Mapping[str, str]) -> str:
+    """The line on the card of a model or a server with these problems; empty where there is none."""
+    if not views:
+        return ""
+    worst = views[0]
+    if worst.known_issue is not None:
+        return f"Known issue: {titles.get(worst.known_issue, worst.known_issue)}"
+    return f"Why? {worst.title}"
+
+
+def result_words(result: FixResult) -> tuple[str, str]:
+    """What a change came to, and the kind of toast for it."""
+    return result.sentence, "warn" if result.worked is False else "ok"
+
+
+def applied_line(fix: AppliedFix, *, now: datetime, servers: Mapping[str, str]) -> AppliedLine:
+    """A change in the list of changes that were made."""
+    if fix.undone_at is not None:
+        icon, tone, state = "undo", Tone.NEUTRAL, f"taken back {_lower(moment(fix.undone_at, now))}"
+    elif fix.worked is None:
+        icon, tone, state = "ok", Tone.OK, ""
+    else:
+        icon, tone, state = ("ok", Tone.OK, "it helped") if fix.worked else ("warn", Tone.WARN, "it did not help")
+    parts = (subject_words(fix.subject, servers), moment(fix.applied_at, now), state)
+    return AppliedLine(
+        title=fix.title,
+        words=" · ".join(part for part in parts if part),
+        tip="\n".join(change_words(change) for change in fix.changes),
+        icon=icon,
+        tone=tone,
+        undo_id=fix.undo_id if fix.undone_at is None else "",
+    )
+
+
+def change_words(change: Change) -> str:
+    """A change in one line."""
+    return f"{change.what}: {change.before or 'nothing'} → {change.after or 'nothing'}"
+
+
+def is_long(change: Change) -> bool:
+    """Whether a change is of several lines, which are shown as a difference."""
+    return "\n" in change.before or "\n" in change.after
+
+
+def difference(change: Change) -> str:
+    """A change of several lines: what goes and what comes, with the lines around it."""
+    lines = unified_diff(change.before.splitlines(), change.after.splitlines(), "now", "then", n=2, lineterm="")
+    return "\n".join(line for line in lines if not line.startswith(("--- ", "+++ ")))
+
+
+def _lower(words: str) -> str:
+    return words[:1].lower() + words[1:]
