@@ -6,6 +6,7 @@ import codecs
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import BinaryIO
 
 from quarterdeck.diagnosis import remedies
@@ -128,6 +129,10 @@ class _Found:
         self._death = death
         self._service = service
 
+    @cached_property
+    def _end(self) -> Ending:
+        return ending(self._reading, self._index)
+
     def holding(self, *, with_end: bool) -> list[Rule]:
         """The rules whose conditions hold, the best first; those on the end of the process alone only `with_end`."""
         rules = [rule for rule in self._index.rules if (with_end or rule.lines) and self._holds(rule)]
@@ -160,7 +165,7 @@ class _Found:
 
     def cause(self, rule: Rule) -> Cause:
         """The rule's words with the names and numbers of the log in them."""
-        proofs, end = self._proofs(rule), ending(self._reading, self._index)
+        proofs, end = self._proofs(rule), self._end
         values = defaultdict(str, self._values(rule))
         last = self._index.message(end.line)
         quote = f" Its last words were: “{_short(last, LONGEST_QUOTE)}”." if rule.quote and last else ""
@@ -181,9 +186,8 @@ class _Found:
     def diagnosis(self) -> Diagnosis:
         """The best explanation and the next ones."""
         rules = self.holding(with_end=self._death.badly)
-        end = ending(self._reading, self._index)
         if not rules:
-            return self._unexplained(end) if end.failed else self._healthy()
+            return self._unexplained(self._end) if self._end.failed else self._healthy()
         best, *rest = rules
         cause = self.cause(best)
         return Diagnosis(
@@ -193,7 +197,7 @@ class _Found:
             service=self._service,
             title=cause.title,
             why=cause.sentence,
-            evidence=self._evidence(best, end),
+            evidence=self._evidence(best),
             remedies=cause.remedies or [Remedy(title=cause.hint)],
             known_issue=cause.known_issue,
             others=_others(best, rest),
@@ -224,12 +228,12 @@ class _Found:
             ],
         )
 
-    def _evidence(self, rule: Rule, end: Ending) -> list[Evidence]:
+    def _evidence(self, rule: Rule) -> list[Evidence]:
         """The line that proves the cause, then others that speak for it."""
         context = [hit for text in rule.needs if (hit := self._reading.first(text))]
         lines = {hit.number: _around(hit) for hit in (*self._proofs(rule), *context)}
-        if not lines and end.line:
-            lines = {end.number: _short(end.line, LONGEST_EVIDENCE)}
+        if not lines and self._end.line:
+            lines = {self._end.number: _short(self._end.line, LONGEST_EVIDENCE)}
         return [Evidence(line=number, text=text) for number, text in list(lines.items())[:MOST_EVIDENCE]]
 
     def _values(self, rule: Rule) -> dict[str, str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from quarterdeck.diagnosis.matching.index import Index
+from quarterdeck.diagnosis.matching.index import Index, lowered
 from quarterdeck.diagnosis.matching.lines import bare
 from quarterdeck.diagnosis.matching.reading import Reading
 
 CONSIDERED = 12
 """Lines of the end, without those that only follow from a failure, among which a failure counts as the end."""
+
+LOOKED_THROUGH = 60
+"""The same, among which the last telling line is looked for."""
 
 _TELLING = re.compile(r"error|fail|fatal|assert|abort|exception|unable|cannot|could not|denied|invalid|\bE\b", re.I)
 
@@ -36,7 +39,7 @@ _LEVEL = re.compile(
 _FATAL_WORDS = re.compile(
     r"^(?:fatal|panic|critical|error|failed|failure|abort(?:ed)?)\b.{0,20}?[:!]|^\S{1,30}: (?:fatal )?error: "
     r"|\berror: \S|\bsegmentation fault\b|\bcore dumped\b|^aborted\b|^terminate called|\bunhandled exception\b"
-    r"|\buncaught \w*error\b|[\"']error[\"']: ?[{\"'](?![\"'])"
+    r"|\buncaught \w*error\b|[\"']error[\"']: ?(?:\{|[\"'](?![\"']))|\berror code: \d"
     r"|\bexit(?:ed|s|ing)?\b[^.]{0,30}\b(?:code|status)[:= ]+-?[1-9]"
     r"|\bHTTP(?:/[\d.]+|Error)?:? [45]\d\d\b|\bstatus(?:[ _]code)?[:= ]+[45]\d\d\b",
     re.IGNORECASE,
@@ -55,26 +58,36 @@ class Ending:
 def ending(reading: Reading, index: Index) -> Ending:
     """How what was read ends. An empty log ends in an empty line."""
     telling = last = (reading.lines, "")
-    failed, over, considered = False, False, 0
+    failed, considered = False, 0
+    over = False
     for number, line in reversed(reading.ending()):
-        message = bare(line)
-        if _AFTERMATH.search(message) or index.generic.search(line) or index.matches(line, index.benign):
+        if _is_noise(line, index, thorough=not last[1]):
             continue
-        over = over or index.matches(line, index.ready)
         considered += 1
         last = last if last[1] else (number, line)
-        if considered <= CONSIDERED and not over and _shows_failure(line, message):
+        over = over or index.is_ready(line, lowered(line))
+        if considered <= CONSIDERED and not over and _shows_failure(line):
             telling, failed = (number, line), True
             break
-        if _TELLING.search(line) and not telling[1]:
+        if not telling[1] and _TELLING.search(line):
             telling = number, line
-        if considered >= CONSIDERED and telling[1]:
+        if considered >= (CONSIDERED if telling[1] else LOOKED_THROUGH):
             break
     number, line = telling if telling[1] else last
     return Ending(number, line, failed)
 
 
-def _shows_failure(line: str, message: str) -> bool:
+def _is_noise(line: str, index: Index, *, thorough: bool) -> bool:
+    """Whether a line says nothing about the cause. Lines that tell nothing anyway are looked at `thorough`ly only."""
+    if _AFTERMATH.search(bare(line)):
+        return True
+    if not thorough and not _TELLING.search(line):
+        return False
+    return bool(index.generic.search(line)) or index.is_benign(line, lowered(line))
+
+
+def _shows_failure(line: str) -> bool:
+    message = bare(line)
     if _EXCEPTION.search(message) and not message.startswith("Deprecat"):
         return "Warning" not in message.partition(":")[0]
     if _WARNING.search(line):

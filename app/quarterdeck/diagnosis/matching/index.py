@@ -20,13 +20,19 @@ class Probe:
     def __init__(self, text: str) -> None:
         self.text = text
         self._anchored = "^" in text
+        self._also = shape(text).also
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:
         return re.compile(self.text, re.IGNORECASE)
 
-    def search(self, line: str) -> re.Match[str] | None:
-        """Its match in a line, where `^` stands for the beginning of the line or of its message."""
+    def search(self, line: str, lower: str) -> re.Match[str] | None:
+        """Its match in a line, where `^` stands for the beginning of the line or of its message. `lower` is the line in
+        lower case.
+        """
+        for words in self._also:
+            if not any(word in lower for word in words):
+                return None
         match = self._expression.search(line)
         return self._expression.search(bare(line)) if match is None and self._anchored else match
 
@@ -46,10 +52,10 @@ class Index:
         self.until_answered = self._made(text for rule in self.rules if not rule.fatal for text in rule.lines)
         reads = self._made(text for rule in self.rules for text in rule.reads)
         self.on_benign_lines = self.ready | self.answered | reads
-        self.wanted = reads | self._made(
-            text for rule in self.rules for text in (*rule.lines, *rule.needs, *rule.unless)
-        )
-        self._automaton = _automaton(self.probes.values())
+        conditions = self._made(text for rule in self.rules for text in (*rule.lines, *rule.needs, *rule.unless))
+        self.wanted = conditions | self.on_benign_lines
+        self._automaton = _automaton(self.wanted)
+        self._harmless = _automaton(self.benign)
 
     def _made(self, texts: Iterable[str]) -> frozenset[Probe]:
         """The probes of the patterns: one for each text, in whatever part it plays."""
@@ -60,10 +66,14 @@ class Index:
         found: Iterator[tuple[int, tuple[Probe, ...]]] = self._automaton.iter(text)
         return found
 
-    def matches(self, line: str, among: frozenset[Probe]) -> bool:
-        """Whether one of some probes matches in a line."""
-        near = {probe for _, probes in self.words(lowered(line)) for probe in probes}
-        return any(probe.search(line) for probe in near & among)
+    def is_benign(self, line: str, lower: str) -> bool:
+        """Whether a line says nothing."""
+        return any(probe.search(line, lower) for _, probes in self._harmless.iter(lower) for probe in probes)
+
+    def is_ready(self, line: str, lower: str) -> bool:
+        """Whether a line shows that a server has come up."""
+        near = {probe for _, probes in self.words(lower) for probe in probes}
+        return any(probe.search(line, lower) for probe in near & self.ready)
 
     def message(self, line: str) -> str:
         """A line as it is quoted."""
@@ -93,6 +103,8 @@ def _automaton(probes: Iterable[Probe]) -> ahocorasick.Automaton:
         for word in words:
             by_word[word].append(probe)
     automaton = ahocorasick.Automaton()
+    # One without any word cannot be searched with.
+    automaton.add_word("\0", ())
     for word, found in by_word.items():
         automaton.add_word(word, tuple(found))
     automaton.make_automaton()

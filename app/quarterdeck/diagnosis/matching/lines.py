@@ -15,8 +15,10 @@ COLOURS = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1
 # What is left of them where a log was copied from a page or a file that dropped or wrote out the control character.
 _COPIED_COLOURS = re.compile(r"(?:\^\[|\\u001b|\\x1b|\\033|\\e)\[[\d;]*m|\[\d{1,2}(?:;\d{1,3})*m", re.IGNORECASE)
 
-# From here on a line repeats a template or what somebody wrote to a model: words that prove nothing.
+# From here on a line repeats a template or what somebody wrote to a model: words that prove nothing. What a template
+# says by itself comes after a mark of its own.
 _REPEATED = re.compile(r"\{%|\{\{|\bprompt: ?['\"]")
+_SPOKEN = re.compile(r"\b(?:Jinja Exception|TemplateError|UndefinedError): ")
 
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d|\d\d[-/]\d\d(?:[-/]\d\d(?:\d\d)?)?|[A-Z][a-z]{2} +\d{1,2}"
 _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z| ?[+-]\d\d:?\d\d)?"
@@ -48,7 +50,10 @@ def cleaned(line: str) -> str:
     if "[" in line:
         line = _COPIED_COLOURS.sub("", line)
     repeated = _REPEATED.search(line)
-    return (line[: repeated.start()] if repeated else line).strip()
+    if repeated:
+        spoken = _SPOKEN.search(line, repeated.end())
+        line = f"{line[: repeated.start()]} … {line[spoken.start() :]}" if spoken else line[: repeated.start()]
+    return line.strip()
 
 
 def bare(line: str) -> str:

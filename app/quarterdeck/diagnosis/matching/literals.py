@@ -19,6 +19,7 @@ SHORTEST_OF_CONTEXT = 3
 
 MOST_WORDS = 48
 _MOST_MEMBERS = 4
+_MOST_ALSO = 12
 _NOTHING = frozenset({""})
 
 Words = frozenset[str]
@@ -28,11 +29,12 @@ Words = frozenset[str]
 class Shape:
     """What is known of a regular expression without running it.
 
-    `words` are in lower case, and one of them stands in every match, whatever the case of its letters; `groups` are the
-    names of its groups.
+    `words` are in lower case, and one of them stands in every match, whatever the case of its letters; so does one of
+    each set of `also`. `groups` are the names of its groups.
     """
 
     words: Words
+    also: tuple[Words, ...]
     groups: frozenset[str]
 
     @property
@@ -46,39 +48,44 @@ def shape(pattern: str) -> Shape:
     """Raises re.error for what is no regular expression."""
     parsed = parser.parse(pattern, re.IGNORECASE)
     _, required = _sequence(parsed)
-    return Shape(required, frozenset(parsed.state.groupdict))
+    best = _best(required)
+    also = (words for words in required if words != best and _shortest(words) > 1 and len(words) <= _MOST_ALSO)
+    return Shape(best, tuple(dict.fromkeys(also)), frozenset(parsed.state.groupdict))
 
 
 def _shortest(words: Words) -> int:
     return min(map(len, words), default=0)
 
 
-def _better(first: Words, second: Words) -> Words:
-    """The words that fewer lines hold: longer ones, then fewer ones."""
-    return max(first, second, key=lambda words: (_shortest(words), -len(words)))
+def _best(required: Iterable[Words]) -> Words:
+    """The words that the fewest lines hold: longer ones, then fewer ones."""
+    return max(required, key=lambda words: (_shortest(words), -len(words)), default=frozenset())
 
 
-def _sequence(items: Iterable[Any]) -> tuple[Words | None, Words]:
-    """All texts that the items stand for, where these are few, and the best words that any match must hold."""
-    run, best, whole = _NOTHING, frozenset[str](), True
+Part = tuple[Words | None, list[Words]]
+"""All texts that a part of a pattern stands for, where these are few, and sets of which any match holds one word each."""
+
+
+def _sequence(items: Iterable[Any]) -> Part:
+    run, required, whole = _NOTHING, list[Words](), True
     for kind, value in items:
-        exact, required = _item(kind, value)
-        best = _better(best, required)
+        exact, inner = _item(kind, value)
         if exact is not None and len(run) * len(exact) <= MOST_WORDS:
             run = frozenset(before + after for before, after in product(run, exact))
-            best = _better(best, run)
-        else:
-            run, whole = _NOTHING if exact is None else exact, False
-    return (run if whole else None), best
+            continue
+        required += [run, *inner]
+        run, whole = _NOTHING if exact is None else exact, False
+    required.append(run)
+    return (run if whole else None), [words for words in required if _shortest(words)]
 
 
-def _item(kind: Any, value: Any) -> tuple[Words | None, Words]:
+def _item(kind: Any, value: Any) -> Part:
     if kind is kinds.LITERAL:
-        found: tuple[Words | None, Words] = (frozenset({chr(value).lower()}), frozenset())
+        found: Part = frozenset({chr(value).lower()}), []
     elif kind is kinds.IN:
-        found = _members(value), frozenset()
+        found = _members(value), []
     elif kind in (kinds.AT, kinds.ASSERT, kinds.ASSERT_NOT):
-        found = _NOTHING, frozenset()
+        found = _NOTHING, []
     elif kind is kinds.SUBPATTERN:
         found = _sequence(value[-1])
     elif kind is kinds.ATOMIC_GROUP:
@@ -88,7 +95,7 @@ def _item(kind: Any, value: Any) -> tuple[Words | None, Words]:
     elif kind in (kinds.MAX_REPEAT, kinds.MIN_REPEAT, kinds.POSSESSIVE_REPEAT):
         found = _repeat(*value)
     else:
-        found = None, frozenset()
+        found = None, []
     return found
 
 
@@ -98,17 +105,17 @@ def _members(value: list[tuple[Any, Any]]) -> Words | None:
     return frozenset(chr(code).lower() for _, code in value)
 
 
-def _branches(parts: list[tuple[Words | None, Words]]) -> tuple[Words | None, Words]:
+def _branches(parts: list[Part]) -> Part:
     exact: Words | None = frozenset()
     for part, _ in parts:
         exact = None if exact is None or part is None else exact | part
-    required = [words for _, words in parts]
-    together = frozenset[str]().union(*required) if all(required) else frozenset[str]()
+    best = [_best(required) for _, required in parts]
+    together = [frozenset[str]().union(*best)] if all(best) else []
     return (exact if exact is not None and len(exact) <= MOST_WORDS else None), together
 
 
-def _repeat(least: int, most: int, items: Iterable[Any]) -> tuple[Words | None, Words]:
+def _repeat(least: int, most: int, items: Iterable[Any]) -> Part:
     exact, required = _sequence(items)
     if least == 0:
-        return (exact | _NOTHING if exact is not None and most == 1 else None), frozenset()
+        return (exact | _NOTHING if exact is not None and most == 1 else None), []
     return (exact if most == 1 else None), required

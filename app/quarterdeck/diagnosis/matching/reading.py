@@ -15,6 +15,7 @@ BLOCK = 256 * 1024
 KEPT_END = 48 * 1024
 """Characters of the end of a log that are kept, to see how it ended."""
 
+_EXCEPTION = re.compile(r"[\w.]*(?:Error|Exception|Warning|Exit|Interrupt)\b:")
 _FRAME = re.compile(r'File "[^"]*", line \d+')
 
 
@@ -96,20 +97,21 @@ class Reading:
             block = COLOURS.sub("", block)
         first = self._numbered + 1
         for number, line, before, near in self._lines_with_words(block, first):
-            if near & self._open:
-                self._line(number, line, before, near)
+            self._line(number, line, before, near)
         self._numbered += block.count("\n") + 1
         self._before = block[block.rfind("\n") + 1 :][:LONGEST]
         self._end = f"{self._end}\n{block}"[-KEPT_END:] if self._end else block[-KEPT_END:]
 
     def _lines_with_words(self, block: str, number: int) -> Iterator[tuple[int, str, str, set[Probe]]]:
-        """The lines that hold fixed words: number, text, the line before, and the probes that may match.
+        """The lines that hold words of what is looked for: number, text, the line before, the probes that may match.
 
         A carriage return begins a new text in the same line, as a progress bar does.
         """
         start, stop, near = 0, -1, set[Probe]()
         before, counted = 0, 0
         for end, probes in self._index.words(lowered(block)):
+            if self._open.isdisjoint(probes):
+                continue
             if end >= stop:
                 if near:
                     yield number, block[start:stop], self._line_before(block, before), near
@@ -130,16 +132,14 @@ class Reading:
         return block[block.rfind("\n", 0, start - 1) + 1 : start - 1]
 
     def _line(self, number: int, line: str, before: str, near: set[Probe]) -> None:
-        line = cleaned(line)
-        if not line:
-            return
-        index = self._index
-        found = {probe: match for probe in near & self._open if (match := probe.search(line))}
+        line, index = cleaned(line), self._index
+        lower = lowered(line)
+        found = {probe: match for probe in near & self._open if (match := probe.search(line, lower))}
         if not found:
             return
-        if any(probe.search(line) for probe in near & index.benign):
+        if index.is_benign(line, lower):
             found = {probe: match for probe, match in found.items() if probe in index.on_benign_lines}
-        elif _FRAME.search(before) and _FRAME.match(bare(cleaned(before))):
+        elif _FRAME.search(before) and _FRAME.match(bare(cleaned(before))) and not _EXCEPTION.match(bare(line)):
             # The line after a frame of a traceback is source text, not a message.
             return
         for probe, match in found.items():
