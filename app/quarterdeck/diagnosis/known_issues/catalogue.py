@@ -12,7 +12,7 @@ from quarterdeck.diagnosis.known_issues import names
 from quarterdeck.diagnosis.known_issues.entries import Entry, builtin
 from quarterdeck.diagnosis.known_issues.page import Page, Section, read_page
 from quarterdeck.diagnosis.known_issues.situations import Situation
-from quarterdeck.diagnosis.known_issues.writing import LEVEL, TITLE, write_entry, write_page
+from quarterdeck.diagnosis.known_issues.writing import BEFORE, LEVEL, write_entry, write_page
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.known_issues import ImportedIssues, KnownIssue, KnownIssueMatch
 
@@ -150,14 +150,14 @@ def _put(page: Page, issue: KnownIssue) -> bool:
         last = page.sections[-1]
         page.sections[-1] = replace(last, raw=last.raw.rstrip("\n") + "\n\n")
     else:
-        page.before = page.before.rstrip("\n") + "\n\n" if page.before.strip() else TITLE
+        page.before = page.before.rstrip("\n") + "\n\n" if page.before.strip() else BEFORE
     page.sections.append(section)
     return False
 
 
 def _check_it_can_be_written(section: Section) -> None:
     issue = section.issue
-    if issue and read_page(write_entry(issue), level=LEVEL).issues != [issue]:
+    if issue and read_page(f"{write_entry(issue)}\n## Next\n", level=LEVEL).sections[0].issue != issue:
         section.problem = f"“{issue.title}” holds a comment or a block of code without an end, or unusual Markdown."
         section.issue = None
 

@@ -116,14 +116,19 @@ class _Block:
     def text(self) -> str:
         return "".join(self.lines).strip("\n").rstrip()
 
+    @property
+    def rest(self) -> str:
+        """What stands below a list and belongs to no item of it."""
+        end = (self.tokens[0].map or [0, self.start + len(self.lines)])[1]
+        return "".join(self.lines[end - self.start :]).strip()
+
     def items(self) -> Iterator[tuple[int, str]]:
         """The items of a list: line, counted from 1, and text without the marker."""
-        opened = [
-            token.map[0] for token in self.tokens if token.type == "list_item_open" and token.level == 1 and token.map
-        ]
-        starts = [line - self.start for line in opened if line < self.start + len(self.lines)]
-        for start, end in zip(starts, [*starts[1:], len(self.lines)], strict=True):
-            yield self.start + start + 1, _item_text(self.lines[start:end])
+        for token in self.tokens:
+            if token.type == "list_item_open" and token.level == 1 and token.map:
+                start, end = (line - self.start for line in token.map)
+                if start < len(self.lines):
+                    yield token.map[0] + 1, _item_text(self.lines[start:end])
 
 
 def _blocks(tokens: Sequence[Token], lines: Sequence[str], start: int, end: int) -> Iterator[_Block]:
@@ -134,7 +139,9 @@ def _blocks(tokens: Sequence[Token], lines: Sequence[str], start: int, end: int)
         if token.level == 0 and token.nesting >= 0 and token.map and start <= token.map[0] < end
     ]
     for place, (number, at) in enumerate(opened):
-        begins = start if place == 0 else at
+        begins = at
+        if place == 0:
+            begins = next(line for line in range(start, at + 1) if line == at or lines[line].strip())
         last = opened[place + 1][1] if place + 1 < len(opened) else end
         stop = opened[place + 1][0] if place + 1 < len(opened) else len(tokens)
         yield _Block(tokens[number:stop], begins, lines[begins:last])
@@ -162,13 +169,13 @@ def _take_text(found: _Found, block: _Block) -> None:
     details = list(_details(block)) if block.kind == "bullet_list_open" and not found.affected else []
     for line, name, value in details:
         found.details[name] = _VALUES[name](value, line)
-    if not details:
-        found.texts.append(block.text)
+    if text := block.rest if details else block.text:
+        found.texts.append(text)
 
 
 def _take_steps(found: _Found, block: _Block) -> None:
     if block.kind in ("ordered_list_open", "bullet_list_open"):
-        found.workarounds += [text for _line, text in block.items() if text]
+        found.workarounds += [text for _line, text in block.items() if text] + ([block.rest] if block.rest else [])
     elif block.kind == "paragraph_open" or not found.workarounds:
         found.workarounds.append(block.text)
     else:

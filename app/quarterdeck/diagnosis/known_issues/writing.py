@@ -10,17 +10,16 @@ from quarterdeck.schemas.known_issues import KnownIssue
 
 LEVEL = 2
 
-TITLE = """\
-# Known issues
-
-Each entry is a heading with its cause, details as a list, a heading for each service or combination that is affected,
-and headings for workarounds and log lines. A log line between slashes is a regular expression.
+BEFORE = """\
+These are known issues. Each is a heading with its cause, its details as a list, a heading for each service or
+combination that is affected, such as `vllm` x `webui`, and headings for workarounds and log lines. A log line between
+slashes is a regular expression.
 
 """
 
 
 def write_page(issues: Iterable[KnownIssue]) -> str:
-    return TITLE + "\n".join(write_entry(issue) for issue in issues)
+    return BEFORE + "\n".join(write_entry(issue) for issue in issues)
 
 
 def write_entry(issue: KnownIssue) -> str:
