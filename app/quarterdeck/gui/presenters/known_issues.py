@@ -14,14 +14,18 @@ APPLIES: dict[bool | None, Badge] = {
     False: Badge("ok", "Solved", Tone.OK, "Current versions do not have it any more."),
     None: Badge("unknown", "Not known", Tone.NEUTRAL, "Nobody has checked whether current versions still have it."),
 }
-PAGE = "# {title}\n\n{cause}\n\n### `{combination}`\n\n{effect}\n\n{workaround}\n"
-EXAMPLE = PAGE.format(
-    title="What is wrong, in a few words",
-    cause="Why it happens.",
-    combination="service` `another service or model",
-    effect="What one sees then.",
-    workaround="**Workaround:** what to do about it.",
-)
+EXAMPLE = """## What is wrong, in a few words
+
+Why it happens.
+
+### `service` x `another service or model`
+
+What one sees then.
+
+### Workarounds
+
+1. What to do about it.
+"""
 
 
 class IssueRow(NamedTuple):

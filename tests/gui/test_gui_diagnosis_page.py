@@ -1,0 +1,204 @@
+"""The Diagnosis page: problems with the changes against them, the way to what they are about, the file for support."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_core import FakeCore
+from fake_diagnosis import make_problem
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QDialog
+from pytestqt.qtbot import QtBot
+
+from quarterdeck.gui.dialogs.fix_preview import FixPreviewDialog
+from quarterdeck.gui.pages.diagnosis import DiagnosisPage
+from quarterdeck.gui.store import Store
+from quarterdeck.schemas.problems import Change, FixPreview, Severity
+
+
+@pytest.fixture
+def toasts(store: Store) -> list[str]:
+    """Everything that toasts said, and what they offered."""
+    words: list[str] = []
+    store.toast.connect(lambda text, kind: words.append(f"{kind}: {text}"))
+    store.offer.connect(lambda text, verb, _action, kind: words.append(f"{kind}: {text} [{verb}]"))
+    return words
+
+
+@pytest.fixture
+def page(store: Store, core: FakeCore, qtbot: QtBot) -> Iterator[DiagnosisPage]:
+    core.diagnosis.problems = [
+        make_problem("context"),
+        make_problem("tools", severity=Severity.MEDIUM, subject="server:embedded", title="Tools are not answered",
+                     known_issue="gemma-system", fixes=[], times=3),
+    ]  # fmt: skip
+    made = DiagnosisPage(store)
+    qtbot.addWidget(made)
+    made.resize(1100, 800)
+    made.show()
+    made.page_shown()
+    qtbot.waitUntil(lambda: len(made.problems.cards) == 2)
+    yield made
+    made.page_hidden()
+
+
+def dialog(page: DiagnosisPage, qtbot: QtBot) -> FixPreviewDialog:
+    """The preview that is open."""
+    open_: list[FixPreviewDialog] = []
+
+    def there() -> bool:
+        open_[:] = [found for found in page.findChildren(FixPreviewDialog) if found.isVisible()]
+        return bool(open_)
+
+    qtbot.waitUntil(there)
+    return open_[0]
+
+
+def test_a_card_says_what_why_and_what_helps(page: DiagnosisPage) -> None:
+    card = page.problems.cards["context"]
+    assert card.badge.text == "High"
+    assert card.text.splitlines()[0] == "The context does not fit"
+    assert card.text.splitlines()[1].startswith("Model qwen3-8b · since ")
+    assert "2.1 GiB were free" in card.text
+    assert card.evidence.lines == ["41  cudaMalloc failed: out of memory"]
+    assert [button.text() for button in card.fixes.values()] == ["Use 8192 tokens of context…"]
+    assert "Server llama.cpp (built in) · since" in page.problems.cards["tools"].text
+    assert "3 times" in page.problems.cards["tools"].text
+    assert page.problems.summary.text() == "2 problems: 1 high, 1 medium"
+    assert page.tabs.tabText(0) == "Problems (2)"
+
+
+def test_two_clicks_make_a_change_that_can_be_taken_back(
+    page: DiagnosisPage, core: FakeCore, toasts: list[str], qtbot: QtBot
+) -> None:
+    page.problems.cards["context"].fixes["shorter"].click()
+    preview = dialog(page, qtbot)
+    assert {"n_ctx", "32768", "8192"} <= set(preview.texts)
+    assert preview.consequence.text().endswith("This can be taken back.")
+    assert core.called("POST", "/api/fixes/apply") == []
+    preview.verb_button.click()
+    qtbot.waitUntil(lambda: "context" not in page.problems.cards)
+    assert core.called("POST", "/api/fixes/apply") == [{"problem_id": "context", "fix_id": "shorter"}]
+    assert toasts == ["ok: It loads with 8192 tokens. [Undo]"]
+    qtbot.waitUntil(lambda: "u1" in page.problems.applied.buttons)
+    assert "it helped" in page.problems.applied.texts[0]
+    page.problems.applied.buttons["u1"].click()
+    qtbot.waitUntil(lambda: page.problems.applied.buttons == {})
+    assert toasts[1:] == ["ok: It is as it was before."]
+
+
+def test_nothing_changes_when_the_preview_is_left(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:
+    page.problems.cards["context"].fixes["shorter"].click()
+    dialog(page, qtbot).reject()
+    qtbot.waitUntil(lambda: len(core.called("GET", "/api/fixes")) >= 1)
+    assert core.called("POST", "/api/fixes/apply") == []
+    assert page.problems.cards["context"].doing_text == ""
+
+
+def test_a_trial_shows_that_it_runs_and_can_be_cancelled(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:
+    core.diagnosis.gate = asyncio.Event()
+    card = page.problems.cards["context"]
+    card.fixes["shorter"].click()
+    dialog(page, qtbot).verb_button.click()
+    qtbot.waitUntil(lambda: card.doing_text.startswith("Use 8192 tokens of context · "))
+    assert not card.fixes["shorter"].isEnabled()
+    card.cancel.click()
+    qtbot.waitUntil(lambda: core.called("POST", "/api/orchestrate/cancel") != [])
+    core.diagnosis.gate.set()
+    qtbot.waitUntil(lambda: "context" not in page.problems.cards)
+
+
+def test_a_refused_change_is_told(page: DiagnosisPage, core: FakeCore, toasts: list[str], qtbot: QtBot) -> None:
+    core.answers[("POST", "/api/fixes/preview")] = (
+        409, {"detail": "The file changed meanwhile.", "code": "changed", "hint": "Look again."},
+    )  # fmt: skip
+    page.problems.cards["context"].fixes["shorter"].click()
+    qtbot.waitUntil(lambda: toasts == ["error: The file changed meanwhile. Look again."])
+    assert page.problems.cards["context"].fixes["shorter"].isEnabled()
+
+
+def test_a_change_of_a_file_is_shown_as_a_difference(qtbot: QtBot) -> None:
+    preview = FixPreview(
+        title="Take the circle out", undoable=False,
+        changes=[Change(what="/etc/config.yaml", before="a: 1\nb: 2\nc: 3\n", after="a: 1\nc: 3\n")],
+    )  # fmt: skip
+    shown = FixPreviewDialog(None, preview, retries=False)
+    qtbot.addWidget(shown)
+    assert any("-b: 2" in text and "+b" not in text for text in shown.texts)
+    assert shown.cancel_button.isDefault()
+    assert shown.consequence.text() == "This cannot be taken back."
+
+
+def test_problems_lead_to_what_they_are_about(page: DiagnosisPage, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(page.subject_wanted) as wanted:
+        page.problems.cards["context"].subject.click()
+    assert wanted.args == ["model:qwen3-8b"]
+    page.problems.cards["tools"].known.click()
+    assert page.tabs.currentWidget() is page.known
+    qtbot.waitUntil(lambda: page.known.view.title.text() == "Title of gemma-system")
+    page.show_problem("server:embedded")
+    assert page.tabs.currentWidget() is page.problems
+    assert page.problems.cards["tools"].hasFocus()
+
+
+def test_commands_are_copied(page: DiagnosisPage, toasts: list[str]) -> None:
+    from quarterdeck.gui.widgets.copy_line import CopyLine
+
+    line = page.problems.cards["context"].findChild(CopyLine)
+    assert isinstance(line, CopyLine)
+    line.button.click()
+    assert QGuiApplication.clipboard().text() == "nvidia-smi"
+    assert toasts == ["info: Copied the command"]
+
+
+def test_without_problems_that_is_said(store: Store, core: FakeCore, qtbot: QtBot) -> None:
+    page = DiagnosisPage(store)
+    qtbot.addWidget(page)
+    page.show()
+    page.page_shown()
+    qtbot.waitUntil(lambda: page.problems.empty.title.text() == "Nothing is wrong")
+    core.drop()
+    qtbot.waitUntil(lambda: page.problems.empty.title.text() == "Not connected")
+    page.page_hidden()
+
+
+def test_why_there_are_no_problems_to_show_is_said(store: Store, core: FakeCore, qtbot: QtBot) -> None:
+    core.answers[("GET", "/api/problems")] = (500, {"detail": "It broke.", "code": "internal", "hint": "Try again."})
+    page = DiagnosisPage(store)
+    qtbot.addWidget(page)
+    page.page_shown()
+    qtbot.waitUntil(lambda: page.problems.empty.title.text() == "It broke.")
+    del core.answers[("GET", "/api/problems")]
+    page.problems.empty.button.click()
+    qtbot.waitUntil(lambda: page.problems.empty.title.text() == "Nothing is wrong")
+
+
+def test_the_file_for_support_is_written(
+    page: DiagnosisPage, core: FakeCore, toasts: list[str], tmp_path: Path, qtbot: QtBot
+) -> None:
+    target = tmp_path / "bundle.zip"
+    page.save_bundle(str(target))
+    qtbot.waitUntil(lambda: len(toasts) == 1)
+    assert target.read_bytes() == core.diagnosis.bundle
+    page.save_bundle(str(tmp_path / "nowhere" / "bundle.zip"))
+    qtbot.waitUntil(lambda: len(toasts) == 2)
+    assert "could not be written" in toasts[1]
+    assert page.bundle.isEnabled()
+
+
+def test_only_the_part_in_front_asks(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:
+    assert core.called("GET", "/api/drift") == []
+    page.tabs.setCurrentWidget(page.drift)
+    qtbot.waitUntil(lambda: page.drift.files.rowCount() == 2)
+    page.page_hidden()
+    page.page_shown()
+    qtbot.waitUntil(lambda: len(core.called("GET", "/api/drift")) == 2)
+
+
+def test_a_preview_does_not_outlive_its_answer(page: DiagnosisPage, qtbot: QtBot) -> None:
+    page.problems.cards["context"].fixes["shorter"].click()
+    dialog(page, qtbot).done(QDialog.DialogCode.Rejected)
+    qtbot.waitUntil(lambda: page.findChildren(FixPreviewDialog) == [])
