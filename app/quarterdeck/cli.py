@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
 import sys
@@ -222,15 +221,10 @@ def _own_core(arguments: argparse.Namespace) -> CoreThread:
 
 
 def _diagnose(arguments: argparse.Namespace) -> int:
-    from quarterdeck.diagnosis.matcher import diagnose_log
+    from quarterdeck.client import diagnosing
+    from quarterdeck.diagnosis.matcher import diagnose_stream
 
-    with contextlib.ExitStack() as stack:
-        log = sys.stdin
-        if arguments.file != "-":
-            log = stack.enter_context(Path(arguments.file).open(encoding="utf-8", errors="replace"))
-        found = diagnose_log(log, arguments.service)
-    print(found.model_dump_json() if arguments.json else f"{found.title}: {found.why}")
-    return 0
+    return diagnosing.run(arguments, diagnose_stream)
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -87,6 +87,14 @@ def diagnose_log(
     return _read(_lines(log), Death(exit_code, signal), service, index).diagnosis()
 
 
+def diagnose_text(
+    text: str, service: str = "", *, exit_code: int | None = None, signal: str | None = None
+) -> Diagnosis:
+    """The same for a log in one text."""
+    parts = (text[start : start + BLOCK] for start in range(0, len(text), BLOCK))
+    return _read(parts, Death(exit_code, signal), service, None).diagnosis()
+
+
 def diagnose_stream(stream: BinaryIO, service: str = "", on_read: Callable[[int], None] | None = None) -> Diagnosis:
     """The same for a file of any size and encoding; `on_read` is told the bytes read so far. Raises OSError."""
     return _read(_decoded(stream, on_read or (lambda _: None)), Death(), service, None).diagnosis()

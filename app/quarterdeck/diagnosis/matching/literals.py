@@ -63,7 +63,7 @@ def _best(required: Iterable[Words]) -> Words:
 
 
 Part = tuple[Words | None, list[Words]]
-"""All texts that a part of a pattern stands for, where these are few, and sets of which any match holds one word each."""
+"""All texts that a part of a pattern stands for, where few, and sets of words of which any match holds one each."""
 
 
 def _sequence(items: Iterable[Any]) -> Part:
