@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_looking_commands(command)
     _add_access_commands(command)
     _add_known_issues_command(command)
+    _add_doctor_command(command)
     entry = command("desktop-entry", _desktop_entry, "Add Quarterdeck to the application menu, or remove it.")
     entry.add_argument("action", choices=["install", "remove"])
     entry.add_argument("--autostart", action="store_true", help="with install: also start at login")
@@ -147,6 +148,20 @@ def _add_access_commands(command: Callable[[str, Handler, str], argparse.Argumen
     snippet = command("snippet", _remote("snippet"), "Print the configuration for a web server in front.")
     snippet.add_argument("server", choices=["nginx", "apache", "caddy"])
     snippet.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _add_doctor_command(command: Callable[[str, Handler, str], argparse.ArgumentParser]) -> None:
+    doctor = command("doctor", _remote("doctor"), "Examine a connection step by step, or all that are known.")
+    what = doctor.add_mutually_exclusive_group()
+    # Not under its own name: --url names a core.
+    what.add_argument("address", nargs="?", metavar="URL", help="base address as entered in a client")
+    what.add_argument("--backend", metavar="NAME", help="a backend by its name")
+    what.add_argument("--client", metavar="NAME", help="the connection that a client program would use")
+    doctor.add_argument("--key", help="API key to send")
+    doctor.add_argument("--origin", help="address of a web page that should be able to ask, such as http://localhost:3000")
+    doctor.add_argument("--model", help="model to ask; without it only one that is loaded is asked")
+    doctor.add_argument("--websocket", metavar="PATH", help="path of a WebSocket to open, such as /ws/socket.io")
+    doctor.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _add_known_issues_command(command: Callable[[str, Handler, str], argparse.ArgumentParser]) -> None:

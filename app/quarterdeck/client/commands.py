@@ -8,7 +8,7 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable
 
-from quarterdeck.client import access, known_issues, logs, looking, routing, text
+from quarterdeck.client import access, doctor, known_issues, logs, looking, routing, text
 from quarterdeck.client.api import ApiClient
 from quarterdeck.client.connection import Connection, OwnCore, connect
 from quarterdeck.client.output import absolute, note, out, plain
@@ -190,6 +190,7 @@ _COMMANDS: dict[str, Command] = {
     "estimate": looking.estimate,
     "import": looking.import_models,
     "route": routing.route,
+    "doctor": doctor.doctor,
     "known_issues": known_issues.known_issues,
     "keys": access.keys,
     "snippet": access.snippet,
