@@ -78,8 +78,29 @@ class CheckItem(BaseModel):
     checked_at: datetime | None = None
 
 
+class Choice(BaseModel):
+    """A way that a person may decide for; `when` says in which case it is the right one."""
+
+    question: str
+    title: str
+    pro: str = ""
+    con: str = ""
+    when: str = ""
+
+
+class DocumentLine(BaseModel):
+    """A page about the state of the configuration; `current` is that of the newest, the others are outdated."""
+
+    path: str
+    modified_at: datetime
+    current: bool
+
+
 class StatusReport(BaseModel):
-    """The answer of `GET /api/report`; `markdown` is the same as a page."""
+    """The answer of `GET /api/report`; `markdown` is the same as a page.
+
+    `expected` and `actual` are the ways of requests as the configuration has them and as they are.
+    """
 
     written_at: datetime
     assessment: str
@@ -91,4 +112,11 @@ class StatusReport(BaseModel):
     checklist: list[CheckItem] = Field(default_factory=list)
     working_models: list[str] = Field(default_factory=list)
     last_good_at: datetime | None = None
+    expected: list[str] = Field(default_factory=list)
+    actual: list[str] = Field(default_factory=list)
+    choices: list[Choice] = Field(default_factory=list)
+    changed_files: list[str] = Field(default_factory=list)
+    documents: list[DocumentLine] = Field(default_factory=list)
+    next_update: str = ""
+    version: str = ""
     markdown: str = ""
