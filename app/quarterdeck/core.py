@@ -42,6 +42,7 @@ from quarterdeck.scheduling.protocol import inspect_file
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.scheduling.servers import Servers
 from quarterdeck.scheduling.settling import Settling
+from quarterdeck.scheduling.witness import Witness
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.events import Topic
 from quarterdeck.schemas.models import ModelView
@@ -227,6 +228,7 @@ class Core:
             estimator=estimator,
             inspect=self._inspect,
         )
+        self._journal.witness = Witness(self._sampler, lambda: scheduler.loaded, scheduler.backend_views)
         self._estimator = estimator
         self._defects = Defects(scheduler.loaded, tell=lambda backend: self._landscape.publish(backend.name))
         self._stack.push_async_callback(self._defects.close)

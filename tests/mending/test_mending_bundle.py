@@ -42,3 +42,17 @@ def test_no_secret_is_in_the_bundle(core: ScriptedCore) -> None:
     for secret in (KEY, made, "hunter22", core.core.token):
         assert secret not in everything
     assert "Authorization: Bearer" in everything
+
+
+def test_a_failed_load_remembers_how_the_machine_was(core: ScriptedCore) -> None:
+    holder, name = core.add(), core.add()
+    core.http.patch(f"/api/models/{holder}/config", json={"pinned": True, "group": "a"}).raise_for_status()
+    core.http.post("/api/orchestrate/load", json={"model_name": holder}).raise_for_status()
+    core.http.patch(f"/api/models/{name}/config", json={"group": "a"}).raise_for_status()
+    core.backend.plan[name] = Act.OUT_OF_MEMORY
+    core.http.post("/api/orchestrate/load", json={"model_name": name, "force_load": True})
+    seen = core.http.get(f"/api/models/{name}/attempts").json()[0]["circumstances"]
+    assert holder in seen["loaded"]
+    assert seen["host_total_bytes"] > seen["host_used_bytes"] > 0
+    assert seen["gpu_state"]
+    assert seen["versions"]["quarterdeck"]

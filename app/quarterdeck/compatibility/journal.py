@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quarterdeck.compatibility.failure import Failure, Pause
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.jsontext import config_hash
-from quarterdeck.schemas.models import AttemptView, Status
+from quarterdeck.schemas.models import AttemptView, Circumstances, Status
 from quarterdeck.storage.database import Database
 from quarterdeck.tasks import spawn
 
@@ -54,12 +55,14 @@ class Recovered(NamedTuple):
 class Journal:
     """Records load attempts and keeps each model's status. Every method's change is on disk when it returns.
 
-    `hardware` is the fingerprint of this machine, set by the core: a status set by a person belongs to it.
+    `hardware` is the fingerprint of this machine, set by the core: a status set by a person belongs to it. `witness`,
+    set by the core too, tells how the machine is; it is asked when a load failed.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.hardware = ""
+        self.witness: Callable[[], Circumstances | None] = lambda: None
 
     async def begin(
         self, model_name: str, *, backend: str, load_config: dict[str, Any], hardware: str, forced: bool
@@ -116,11 +119,12 @@ class Journal:
 
     async def fail(self, attempt_id: int, failure: Failure) -> AttemptView:
         """The load failed; the cause decides the status. An attempt that has ended already stays as it is."""
+        seen = self.witness()
 
         def work(session: Session) -> AttemptView:
             from quarterdeck.compatibility import records
 
-            return records.fail(session, attempt_id, failure)
+            return records.fail(session, attempt_id, failure, seen)
 
         return await self._database.run(work)
 
@@ -136,12 +140,13 @@ class Journal:
 
     async def crashed_after_load(self, model_name: str, attempt_id: int, failure: Failure) -> AttemptView:
         """The engine died after the load had succeeded: judged like a failed load. AppError `unknown_model`."""
+        seen = self.witness()
 
         def work(session: Session) -> AttemptView:
             from quarterdeck.compatibility import records
 
             records.model(session, model_name)
-            return records.crash_after_load(session, attempt_id, failure)
+            return records.crash_after_load(session, attempt_id, failure, seen)
 
         return await self._database.run(work)
 

@@ -11,7 +11,7 @@ from quarterdeck.compatibility import machine, notes
 from quarterdeck.compatibility.failure import Failure, Pause
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.jsontext import to_text
-from quarterdeck.schemas.models import AttemptView, CauseKind, Outcome, Status
+from quarterdeck.schemas.models import AttemptView, CauseKind, Circumstances, Outcome, Status
 from quarterdeck.storage.tables import Cooldown, LoadAttempt, Model, now
 
 ATTEMPTS_KEPT = 200
@@ -83,7 +83,7 @@ def succeed(session: Session, attempt_id: int, load_seconds: float) -> AttemptVi
     return view(row)
 
 
-def fail(session: Session, attempt_id: int, failure: Failure) -> AttemptView:
+def fail(session: Session, attempt_id: int, failure: Failure, seen: Circumstances | None) -> AttemptView:
     row = attempt(session, attempt_id)
     if row.outcome is not Outcome.RUNNING:
         return view(row)
@@ -91,11 +91,12 @@ def fail(session: Session, attempt_id: int, failure: Failure) -> AttemptView:
     cause, exceeds = failure.cause, failure.exceeds_card
     status = machine.after_failure(row.status_before, cause.kind, failed.total_loads, exceeds)
     _record(failed, row, failure, notes.failed(cause, status, failed.total_loads, exceeds_card=exceeds))
+    _witness(row, seen)
     _settle(session, failed, row, status, earned=failure.tells_of_hardware)
     return view(row)
 
 
-def crash_after_load(session: Session, attempt_id: int, failure: Failure) -> AttemptView:
+def crash_after_load(session: Session, attempt_id: int, failure: Failure, seen: Circumstances | None) -> AttemptView:
     """An engine died after its load had been recorded as good; `load_seconds` stays and tells that it was loaded."""
     row = attempt(session, attempt_id)
     if row.outcome is not Outcome.LOADED:
@@ -104,6 +105,7 @@ def crash_after_load(session: Session, attempt_id: int, failure: Failure) -> Att
     cause, exceeds = failure.cause, failure.exceeds_card
     status = machine.after_failure(_status_now(session, crashed), cause.kind, crashed.total_loads, exceeds)
     _record(crashed, row, failure, notes.crashed_after_load(cause, status, crashed.total_loads, exceeds_card=exceeds))
+    _witness(row, seen)
     _settle(session, crashed, row, status, earned=failure.tells_of_hardware)
     return view(row)
 
@@ -242,6 +244,10 @@ def _record(failed: Model, row: LoadAttempt, failure: Failure, note: str) -> Non
     failed.good_in_a_row = 0
     failed.last_error = _storable(cause.sentence)
     failed.notes = notes.put_in_front(_storable(note), failed.notes, row.ended_at or now())
+
+
+def _witness(row: LoadAttempt, seen: Circumstances | None) -> None:
+    row.circumstances = None if seen is None else seen.model_dump(mode="json")
 
 
 def _storable(text: str) -> str:

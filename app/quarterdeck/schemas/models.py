@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from quarterdeck.schemas.diagnosis import Remedy
+from quarterdeck.schemas.hardware import GpuProcess, GpuSample
 from quarterdeck.schemas.requests import ClientPolicy
 
 
@@ -192,6 +193,19 @@ class Cause(BaseModel):
     known_issue: str | None = None
 
 
+class Circumstances(BaseModel):
+    """How the machine was when a load failed or an engine died; `gpu_state` is what the driver said."""
+
+    at: datetime
+    gpu_state: str = ""
+    gpus: list[GpuSample] = Field(default_factory=list)
+    holders: list[GpuProcess] = Field(default_factory=list)
+    host_used_bytes: int | None = None
+    host_total_bytes: int | None = None
+    loaded: list[str] = Field(default_factory=list)
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
 class AttemptView(BaseModel):
     """One row of the journal of load attempts."""
 
@@ -214,6 +228,7 @@ class AttemptView(BaseModel):
     exit_code: int | None = None
     signal: str | None = None
     log_tail: str = ""
+    circumstances: Circumstances | None = None
 
 
 class LoadRequest(BaseModel):

@@ -192,6 +192,7 @@ class LoadAttempt(SQLModel, table=True):
     exit_code: int | None = None
     signal: str | None = None
     log_tail: str = ""
+    circumstances: dict[str, Any] | None = Field(default=None, sa_type=sa.JSON)
 
 
 class Memory(SQLModel, table=True):
