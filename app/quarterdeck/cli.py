@@ -68,7 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, help="port for clients (default 8100)")
     _add_model_commands(command, shared)
     status = command("status", _remote("status"), "Show the state of the whole.")
-    status.add_argument("--json", action="store_true", help="print one JSON document")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON document")
+    form.add_argument("--markdown", action="store_true", help="print the status report as a page")
+    drift = command("drift", _remote("drift"), "Show configuration files, and where declared and running differ.")
+    drift.add_argument("--json", action="store_true", help="print one JSON document")
     gpu = command("gpu", _remote("gpu"), "Show what the graphs show.")
     gpu.add_argument("--json", action="store_true", help="print one JSON document")
     gpu.add_argument("--watch", action="store_true", help="go on until Ctrl+C")
@@ -158,7 +162,9 @@ def _add_doctor_command(command: Callable[[str, Handler, str], argparse.Argument
     what.add_argument("--backend", metavar="NAME", help="a backend by its name")
     what.add_argument("--client", metavar="NAME", help="the connection that a client program would use")
     doctor.add_argument("--key", help="API key to send")
-    doctor.add_argument("--origin", help="address of a web page that should be able to ask, such as http://localhost:3000")
+    doctor.add_argument(
+        "--origin", help="address of a web page that should be able to ask, such as http://localhost:3000"
+    )
     doctor.add_argument("--model", help="model to ask; without it only one that is loaded is asked")
     doctor.add_argument("--websocket", metavar="PATH", help="path of a WebSocket to open, such as /ws/socket.io")
     doctor.add_argument("--json", action="store_true", help="print one JSON document")

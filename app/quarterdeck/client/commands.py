@@ -8,7 +8,7 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable
 
-from quarterdeck.client import access, doctor, known_issues, logs, looking, routing, text
+from quarterdeck.client import access, doctor, known_issues, logs, looking, report, routing, text
 from quarterdeck.client.api import ApiClient
 from quarterdeck.client.connection import Connection, OwnCore, connect
 from quarterdeck.client.output import absolute, note, out, plain
@@ -129,6 +129,8 @@ async def _set_status(connection: Connection, arguments: argparse.Namespace) -> 
 
 
 async def _status(connection: Connection, arguments: argparse.Namespace) -> int:
+    if arguments.markdown:
+        return await report.markdown(connection)
     status = await connection.client.status()
     out(plain(status) if arguments.json else text.status_page(status))
     return 0
@@ -191,6 +193,7 @@ _COMMANDS: dict[str, Command] = {
     "import": looking.import_models,
     "route": routing.route,
     "doctor": doctor.doctor,
+    "drift": report.drift,
     "known_issues": known_issues.known_issues,
     "keys": access.keys,
     "snippet": access.snippet,
