@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QTimer, Slot
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+from shiboken6 import isValid
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
@@ -81,9 +82,6 @@ class DoctorTab(QWidget):
         if self._store.connected:
             spawn(self._fetch_clients(), name="read clients for the doctor")
 
-    def tab_hidden(self) -> None:
-        """An examination goes on."""
-
     def examine(self, kind: TargetKind, name: str) -> None:
         """Choose a server or a client and examine it."""
         self.form.choose(kind, name)
@@ -131,6 +129,8 @@ class DoctorTab(QWidget):
         self._clock.start()
         self._tick()
         self._task = spawn(self._examine(wanted, title), name=f"examine {title}")
+        # Not in the task itself: one that is cancelled before its first step runs no `finally`.
+        self._task.add_done_callback(self._ended)
 
     async def _examine(self, wanted: DoctorRequest, title: str) -> None:
         current: StepList | None = None
@@ -145,15 +145,17 @@ class DoctorTab(QWidget):
             self.line.setText(verdict(self.reports) if self.reports else "There is nothing to examine yet.")
         except AppError as error:
             self.line.setText(f"{error.sentence} {error.hint}".strip())
-        except asyncio.CancelledError:
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not isValid(self):
+            return
+        if task.cancelled():
             done = sum(len(steps.steps) for steps in self.lists)
             self.line.setText(f"Cancelled after {counted(done, 'step', 'steps')}.")
-            raise
-        finally:
-            self._task = None
-            self._clock.stop()
-            self.form.show_running(False)
-            self.copy.setVisible(len(self.reports) > 1)
+        self._clock.stop()
+        self.form.show_running(False)
+        self.copy.setVisible(len(self.reports) > 1)
 
     def _add(self, title: str) -> StepList:
         steps = StepList()

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from shiboken6 import isValid
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
@@ -113,22 +114,21 @@ class DriftTab(QWidget):
     def tab_shown(self) -> None:
         """Compare now, unless that is under way."""
         if self._store.connected and self._task is None:
+            self.again.setEnabled(False)
+            self.again.setText("Comparing…")
             self._task = spawn(self._fetch(), name="compare declared and running")
-
-    def tab_hidden(self) -> None:
-        """End a comparison that nobody waits for."""
-        if self._task is not None:
-            self._task.cancel()
+            # Not in the task itself: one that is cancelled before its first step runs no `finally`.
+            self._task.add_done_callback(self._fetched)
 
     async def _fetch(self) -> None:
-        self.again.setEnabled(False)
-        self.again.setText("Comparing…")
         try:
             self._show(await self._store.api().drift())
         except AppError as error:
             self._say_empty("error", error.sentence, error.hint, "Try again")
-        finally:
-            self._task = None
+
+    def _fetched(self, _task: asyncio.Task[None]) -> None:
+        self._task = None
+        if isValid(self):
             self.again.setText("Compare again")
             self.again.setEnabled(self._store.connected)
 

@@ -106,9 +106,6 @@ class KnownIssuesTab(QWidget):
         if self._store.connected:
             spawn(self._fetch(), name="read known issues")
 
-    def tab_hidden(self) -> None:
-        """Nothing to stop."""
-
     def show_issue(self, id: str) -> None:
         """Show one entry, as soon as the entries are there."""
         self._wanted = id

@@ -73,9 +73,6 @@ class ProblemsTab(QWidget):
         if self._store.connected:
             self._store.run(self.commands.fetch_applied(), name="read applied fixes")
 
-    def tab_hidden(self) -> None:
-        """Nothing to stop."""
-
     def show_subject(self, subject: str) -> None:
         """Bring the first problem of a subject into view."""
         for view in self._store.problems.about(subject)[:1]:

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from shiboken6 import isValid
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
@@ -32,7 +33,7 @@ from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
-    from quarterdeck.schemas.report import StatusReport
+    from quarterdeck.schemas.report import CheckItem, StatusReport
 
 
 class ReportTab(QWidget):
@@ -42,6 +43,7 @@ class ReportTab(QWidget):
         super().__init__(parent)
         self._store = store
         self._report: StatusReport | None = None
+        self._checks: list[CheckItem] = []
         self._writing: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
         self._began = 0.0
@@ -97,12 +99,11 @@ class ReportTab(QWidget):
     def tab_shown(self) -> None:
         """Write the report anew, unless that is under way."""
         if self._store.connected and self._writing is None:
+            self.again.setText("Writing…")
             self._writing = spawn(self._write(), name="write the status report")
-
-    def tab_hidden(self) -> None:
-        """End the writing; a checklist that was started goes on."""
-        if self._writing is not None:
-            self._writing.cancel()
+            self._show_buttons()
+            # Not in the task itself: one that is cancelled before its first step runs no `finally`.
+            self._writing.add_done_callback(self._written)
 
     @Slot()
     def run_checklist(self) -> None:
@@ -112,6 +113,7 @@ class ReportTab(QWidget):
             self._clock.start()
             self._tick()
             self._checking = spawn(self._check(), name="run the checklist")
+            self._checking.add_done_callback(self._checked)
 
     @Slot()
     def cancel_checklist(self) -> None:
@@ -126,39 +128,40 @@ class ReportTab(QWidget):
         self._store.run(saving, name="save the report", then=lambda: self._store.toast.emit(said, "ok"))
 
     async def _write(self) -> None:
-        self.again.setEnabled(False)
-        self.again.setText("Writing…")
         try:
             self._show(await self._store.api().report())
         except AppError as error:
             self._say_empty("error", error.sentence, error.hint, "Try again")
-        finally:
-            self._writing = None
+
+    def _written(self, _task: asyncio.Task[None]) -> None:
+        self._writing = None
+        if isValid(self):
             self.again.setText("Write again")
             self._show_buttons()
 
     async def _check(self) -> None:
         try:
-            items = await self._store.api().run_checklist()
+            self._checks = await self._store.api().run_checklist()
         except AppError as error:
             self._store.toast.emit(f"{error.sentence} {error.hint}".strip(), "error")
-            items = None
-        finally:
-            self._checking = None
-            self._clock.stop()
-            self.checks.show_running("")
-            self.checks.show_items(self._report.checklist if self._report is not None else [])
-        if items is not None:
-            self.checks.show_items(items)
+        else:
             # The page tells the checklist too.
             self.tab_shown()
+
+    def _checked(self, _task: asyncio.Task[None]) -> None:
+        self._checking = None
+        if isValid(self):
+            self._clock.stop()
+            self.checks.show_running("")
+            self.checks.show_items(self._checks)
 
     def _show(self, report: StatusReport) -> None:
         self._report = report
         self.assessment.setText(report.assessment)
         self.page.show_page(report.markdown)
         if self._checking is None:
-            self.checks.show_items(report.checklist)
+            self._checks = report.checklist
+            self.checks.show_items(self._checks)
         self.stack.setCurrentIndex(0)
 
     def _say_empty(self, icon: str, title: str, text: str = "", verb: str = "") -> None:

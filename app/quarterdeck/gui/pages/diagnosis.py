@@ -26,8 +26,6 @@ class Tab(Protocol):
 
     def tab_shown(self) -> None: ...
 
-    def tab_hidden(self) -> None: ...
-
 
 class DiagnosisPage(QWidget):
     """`subject_wanted(subject)` asks the window for the model or the server that a problem is about."""
@@ -127,11 +125,7 @@ class DiagnosisPage(QWidget):
     def _on_tab(self) -> None:
         front = cast("Tab", self.tabs.currentWidget()) if self._shown else None
         before, self._front = self._front, front
-        if front is before:
-            return
-        if before is not None:
-            before.tab_hidden()
-        if front is not None:
+        if front is not None and front is not before:
             front.tab_shown()
 
     @Slot()
