@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 
@@ -62,7 +62,7 @@ class Caller:
         *,
         headers: Mapping[str, str] | None = None,
         fields: Mapping[str, Any] | None = None,
-        data: bytes | None = None,
+        data: IO[bytes] | None = None,
         limit: float | None = None,
     ) -> Answer:
         """The whole answer. Raises StepError."""
@@ -84,7 +84,7 @@ class Caller:
         *,
         headers: Mapping[str, str] | None = None,
         fields: Mapping[str, Any] | None = None,
-        data: bytes | None = None,
+        data: IO[bytes] | None = None,
         limit: float | None = None,
         quiet: float | None = None,
         read_until_eof: bool = True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from io import BytesIO
 
 from quarterdeck.diagnosis.doctor.calling import Answer
 from quarterdeck.diagnosis.doctor.findings import Found, StepError, failed, ok, skipped, warn
@@ -57,7 +58,7 @@ async def _too_large(visit: Visit) -> bool:
     url = visit.at(f"{visit.address.root}{visit.address.path}/chat/completions")
     headers = {**visit.headers, "Content-Type": "application/json"}
     try:
-        return (await visit.caller.ask("POST", url, headers=headers, data=b" " * _PICTURES)).status == 413
+        return (await visit.caller.ask("POST", url, headers=headers, data=BytesIO(b" " * _PICTURES))).status == 413
     except StepError:
         return False
 
@@ -116,7 +117,12 @@ async def _is_scattered(visit: Visit) -> bool:
         if not sid:
             return False
         # An empty answer to a ping: servers that know the session take it.
-        again = [await visit.caller.ask("POST", f"{url}&sid={sid}", headers=headers, data=b"3") for _ in range(_TIMES)]
+        again = []
+        for _ in range(_TIMES):
+            again.append(await visit.caller.ask("POST", f"{url}&sid={sid}", headers=headers, data=BytesIO(b"3")))
+            await visit.caller.ask("POST", f"{url}&sid={sid}", headers=headers, data=BytesIO(b"3"))
+            for _ in range(_TIMES)
+        ]
     except StepError:
         return False
     return any(answer.status == 400 and "session" in answer.text.lower() for answer in again)

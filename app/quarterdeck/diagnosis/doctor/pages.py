@@ -194,10 +194,11 @@ def _not_upgraded(status: int, body: str, path: str, *, http10: bool) -> Found:
 
 async def _first_word(visit: Visit, url: str, headers: Mapping[str, str]) -> Found:
     timeout = aiohttp.ClientTimeout(total=visit.limits.websocket)
+    patience = aiohttp.ClientWSTimeout(ws_receive=visit.limits.websocket, ws_close=visit.limits.websocket)
     try:
         async with (
             visit.caller.session(timeout) as http,
-            http.ws_connect(url, headers=headers, receive_timeout=visit.limits.websocket) as socket,
+            http.ws_connect(url, headers=headers, timeout=patience) as socket,
         ):
             word = await socket.receive()
     except (TimeoutError, aiohttp.ClientError, OSError):

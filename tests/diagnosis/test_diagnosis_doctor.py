@@ -1,0 +1,340 @@
+"""The doctor against a wall of prepared faults: each is named right, and everything before it is found well."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from fault_wall import CORS, ORIGIN, Certificates, Server, forwarding, serving, talking
+
+from quarterdeck.diagnosis.doctor.doctor import Doctor
+from quarterdeck.diagnosis.doctor.machine import Machine
+from quarterdeck.diagnosis.doctor.targets import Limits, Target
+from quarterdeck.schemas.doctor import DoctorReport, DoctorStep, StepState
+
+QUICK = Limits(lookup=5, connect=1, handshake=2, answer=2, chat=5, quiet=1.5, websocket=2, slow=1)
+HEADERS, METHODS = "Access-Control-Allow-Headers", "Access-Control-Allow-Methods"
+SECRET = "sk-very-secret-1234567890"
+
+
+async def examine(url: str, *, limits: Limits = QUICK, trust: Callable[[], ssl.SSLContext] | None = None,
+                  environment: dict[str, str] | None = None, root: Path = Path("/nowhere"),
+                  **asked: str | bool) -> DoctorReport:  # fmt: skip
+    machine = Machine({}, root=root)
+    doctor = Doctor(limits, trust=trust or ssl.create_default_context, environment=environment or {}, machine=machine)
+    target = Target("the server", url, **asked)  # type: ignore[arg-type]
+    told = [step async for step in doctor.examine(target)]
+    assert isinstance(told[-1], DoctorReport)
+    assert told[-1].steps == told[:-1]
+    return told[-1]
+
+
+def step(report: DoctorReport, name: str) -> DoctorStep:
+    return next(each for each in report.steps if each.name == name)
+
+
+def faults(report: DoctorReport) -> dict[str, str]:
+    """The code of each step that is not well."""
+    return {each.name: each.code for each in report.steps if each.state in (StepState.WARN, StepState.FAILED)}
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Certificates:
+    return Certificates()
+
+
+async def test_nothing_is_wrong_with_a_good_server() -> None:
+    server = Server(key=SECRET, cors=CORS, websocket="good", pause=0.01)
+    async with serving(server) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1", key=SECRET, origin=ORIGIN, websocket="/ws/socket.io")
+    assert faults(report) == {}
+    assert report.state is StepState.OK
+    assert report.repaired_url is None
+    assert [each.name for each in report.steps] == [
+        "address", "proxies", "dns", "tcp", "tls", "http", "front", "path", "key", "models", "chat", "stream", "tools",
+        "cors", "websocket", "balance", "health",
+    ]  # fmt: skip
+    assert SECRET not in report.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("server", "asked", "where", "code"),
+    [
+        (Server(key=SECRET), {}, "key", "key_missing"),
+        (Server(key=SECRET), {"key": "another-key"}, "key", "key_refused"),
+        (Server(key=SECRET), {"key": f' "Bearer {SECRET}" '}, "key", "key_form"),
+        (Server(models=[]), {}, "models", "no_models"),
+        (Server(), {"model": "tiney"}, "models", "model_unknown"),
+        (Server(page=True), {}, "path", "page_not_json"),
+        (Server(root="/engine/v1"), {}, "path", "no_api"),
+        (Server(root="/api/v1"), {}, "path", "wrong_path"),
+        (Server(chat="context"), {}, "chat", "context_full"),
+        (Server(stream="no done"), {}, "stream", "stream_no_done"),
+        (Server(stream="ignored"), {}, "stream", "stream_ignored"),
+        (Server(stream="ndjson"), {}, "stream", "stream_ndjson"),
+        (Server(stream="cut"), {}, "stream", "stream_cut"),
+        (Server(stream="stalled"), {}, "stream", "stream_stalled"),
+        (Server(tools="off"), {}, "tools", "tools_off"),
+        (Server(tools="ignored"), {}, "tools", "tools_ignored"),
+        (Server(tools="text"), {}, "tools", "tools_as_text"),
+        (Server(), {"origin": ORIGIN}, "cors", "cors_off"),
+        (Server(cors=CORS), {"origin": "http://localhost:8080"}, "cors", "cors_other_origin"),
+        (Server(cors=CORS), {"origin": "localhost"}, "cors", "bad_origin"),
+        (Server(cors=CORS | {HEADERS: "content-type"}), {"origin": ORIGIN}, "cors", "cors_headers"),
+        (Server(cors=CORS | {METHODS: "GET"}), {"origin": ORIGIN}, "cors", "cors_method"),
+        (Server(websocket="none"), {"websocket": "/ws/socket.io"}, "websocket", "websocket_path"),
+        (Server(websocket="dropped"), {"websocket": "/live"}, "websocket", "websocket_not_upgraded"),
+        (Server(websocket="origin"), {"websocket": "/live"}, "websocket", "websocket_origin"),
+        (Server(websocket="scattered"), {"websocket": "/ws/socket.io"}, "balance", "balance_not_sticky"),
+        (Server(chat="uneven"), {}, "balance", "balance_different"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+async def test_a_fault_of_the_server_is_named(server: Server, asked: dict[str, str], where: str, code: str) -> None:
+    async with serving(server) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1", **asked)
+    found = step(report, where)
+    assert found.code == code, report.text
+    assert found.fix
+    before = [each for each in report.steps[: report.steps.index(found)] if each.state is StepState.FAILED]
+    assert before == [], report.text
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "better"),
+    [
+        ("", "missing_v1", "/v1"),
+        ("/v1/v1", "double_v1", "/v1"),
+        ("//v1", "double_slash", "/v1"),
+        ("/v1/chat/completions", "endpoint_in_address", "/v1"),
+        ("/openai/v2", "wrong_path", "/v1"),
+    ],
+)
+async def test_the_address_is_repaired(end: str, code: str, better: str) -> None:
+    async with serving(Server()) as port:
+        report = await examine(f"http://127.0.0.1:{port}{end}")
+    assert code in faults(report).values(), report.text
+    assert report.repaired_url == f"http://127.0.0.1:{port}{better}"
+    assert step(report, "chat").state is StepState.OK
+
+
+async def test_an_address_to_listen_on_is_no_address_to_call() -> None:
+    async with serving(Server()) as port:
+        report = await examine(f"http://0.0.0.0:{port}/v1")
+    assert faults(report) == {"address": "any_address"}
+    assert report.repaired_url == f"http://127.0.0.1:{port}/v1"
+
+
+async def test_a_server_on_one_address_of_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def both(host: str, port: int, **_options: object) -> list[object]:
+        stream = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(socket.AF_INET6, *stream, ("::1", port, 0, 0)), (socket.AF_INET, *stream, ("127.0.0.1", port))]
+
+    async with serving(Server()) as port:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
+        report = await examine(f"http://localhost:{port}/v1")
+    assert step(report, "tcp").code == "localhost_two_addresses"
+    assert "127.0.0.1" in step(report, "tcp").fix
+
+
+async def test_an_ollama_is_known_by_its_own_address_and_loads_nothing() -> None:
+    server = Server(ollama=True, loaded=[])
+    async with serving(server) as port:
+        report = await examine(f"http://127.0.0.1:{port}")
+    assert faults(report) == {}
+    assert step(report, "chat").code == "nothing_loaded"
+    assert step(report, "stream").state is StepState.SKIPPED
+    assert not any(asked.startswith("POST") for asked in server.asked)
+
+
+async def test_the_loaded_model_is_asked() -> None:
+    models = [{"id": "big", "loaded": False}, {"id": "small", "loaded": True}]
+    async with serving(Server(models=models)) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1")
+    assert "small" in step(report, "chat").finding
+
+
+async def test_nobody_listens(free_tcp_port: int) -> None:
+    report = await examine(f"http://127.0.0.1:{free_tcp_port}/v1")
+    assert faults(report) == {"tcp": "refused"}
+    assert step(report, "models").state is StepState.SKIPPED
+    assert "Connection" in step(report, "models").finding
+
+
+async def test_localhost_in_a_container_is_the_container(free_tcp_port: int, tmp_path: Path) -> None:
+    (tmp_path / ".dockerenv").touch()
+    report = await examine(f"http://127.0.0.1:{free_tcp_port}/v1", root=tmp_path)
+    assert faults(report) == {"tcp": "localhost_in_container"}
+
+
+async def test_a_client_in_a_container_does_not_reach_localhost() -> None:
+    async with serving(Server()) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1", from_container=True)
+    assert step(report, "address").code == "localhost_in_container"
+    assert f"http://host.docker.internal:{port}/v1" in step(report, "address").fix
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "ollama-container-of-nobody"])
+async def test_a_dead_name(host: str) -> None:
+    report = await examine(f"http://{host}:8000/v1")
+    # Without any network the lookup ends for want of a server, which is another dead end of the same step.
+    assert faults(report)["dns"] in ("dns_unknown", "dns_unreachable")
+    assert {each.state for each in report.steps if each.name not in ("address", "proxies", "dns")} == {
+        StepState.SKIPPED
+    }
+
+
+async def test_an_address_that_is_none() -> None:
+    report = await examine("http://:99999")
+    assert faults(report) == {"address": "bad_address"}
+
+
+async def test_a_slow_server_and_one_that_hangs() -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.1)
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    async with talking(slow) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1", limits=Limits(slow=0.05))
+        assert faults(report)["http"] == "slow"
+    async with serving(Server(hangs=True)) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1", limits=Limits(answer=0.3))
+    assert faults(report) == {"http": "no_answer_in_time"}
+
+
+async def test_something_that_does_not_speak_http() -> None:
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
+        await writer.drain()
+
+    async with talking(greet) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1")
+    assert faults(report) == {"http": "not_http"}
+
+
+async def test_a_redirect_and_a_login_page() -> None:
+    async with serving(Server()) as other, serving(Server(redirect=f"http://127.0.0.1:{other}")) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1")
+        assert faults(report) == {"path": "redirect"}
+        assert report.repaired_url == f"http://127.0.0.1:{other}/v1"
+    async with serving(Server(redirect="http://127.0.0.1:1/login")) as port:
+        assert faults(await examine(f"http://127.0.0.1:{port}/v1")) == {"path": "redirect_login"}
+
+
+@asynccontextmanager
+async def secured(context: ssl.SSLContext):  # type: ignore[no-untyped-def]
+    async with serving(Server(), context) as port:
+        yield port
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("expired", "tls_expired"),
+        ("soon_over", "tls_expires_soon"),
+        ("of_tomorrow", "tls_not_yet_valid"),
+    ],
+)
+async def test_dates_of_certificates(certificates: Certificates, kind: str, code: str) -> None:
+    async with secured(getattr(certificates, kind)()) as port:
+        report = await examine(f"https://127.0.0.1:{port}/v1", trust=certificates.trust)
+    assert faults(report) == {"tls": code}, report.text
+
+
+async def test_a_good_certificate(certificates: Certificates) -> None:
+    async with secured(certificates.good()) as port:
+        report = await examine(f"https://127.0.0.1:{port}/v1", trust=certificates.trust)
+    assert faults(report) == {}
+    assert "TLSv1.3" in step(report, "tls").finding
+
+
+async def test_a_certificate_for_another_name(certificates: Certificates) -> None:
+    async with secured(certificates.good("chat.example.org")) as port:
+        report = await examine(f"https://127.0.0.1:{port}/v1", trust=certificates.trust)
+    assert faults(report) == {"tls": "tls_wrong_name"}
+    assert "chat.example.org" in step(report, "tls").finding
+
+
+async def test_certificates_that_nobody_trusts(certificates: Certificates, tmp_path: Path) -> None:
+    for context, code in (
+        (certificates.self_signed(tmp_path), "tls_self_signed"),
+        (certificates.without_chain(tmp_path), "tls_chain_incomplete"),
+    ):
+        async with secured(context) as port:
+            report = await examine(f"https://localhost:{port}/v1")
+        assert faults(report)["tls"] == code, report.text
+    async with secured(certificates.good()) as port:
+        report = await examine(f"https://127.0.0.1:{port}/v1")
+    assert faults(report) == {"tls": "tls_unknown_authority"}
+
+
+async def test_the_wrong_scheme_either_way(certificates: Certificates) -> None:
+    async with secured(certificates.good()) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1", trust=certificates.trust)
+        assert faults(report) == {"http": "scheme_https"}
+        assert report.repaired_url == f"https://127.0.0.1:{port}/v1"
+    async with serving(Server()) as port:
+        report = await examine(f"https://127.0.0.1:{port}/v1")
+    assert faults(report) == {"tls": "scheme_http"}
+    assert f"http://127.0.0.1:{port}/v1" in step(report, "tls").fix
+
+
+async def test_a_proxy_that_collects_streams() -> None:
+    async with serving(Server(pause=0.06)) as behind, talking(forwarding(behind, buffers=True)) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1")
+        assert faults(report) == {"stream": "stream_buffered"}, report.text
+        assert "proxy_buffering off" in step(report, "stream").fix
+    async with serving(Server(pause=0.06)) as behind, talking(forwarding(behind)) as port:
+        assert faults(await examine(f"http://127.0.0.1:{port}/v1")) == {}
+
+
+async def test_a_proxy_of_http_1_0_that_loses_the_upgrade() -> None:
+    server = Server(websocket="good")
+    async with serving(server) as behind, talking(forwarding(behind, http10=True, drops_upgrade=True)) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1", websocket="/live")
+    assert faults(report) == {"front": "http_1_0", "websocket": "websocket_not_upgraded"}, report.text
+
+
+async def test_a_web_server_in_front_makes_itself_known() -> None:
+    async with serving(Server(front={"Server": "nginx/1.26.0"})) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1")
+    assert step(report, "front").finding == "nginx stands in front."
+
+
+async def test_a_proxy_of_the_environment_catches_localhost() -> None:
+    async with serving(Server()) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1", environment={"http_proxy": "http://proxy.corp:3128"})
+    assert faults(report) == {"proxies": "proxy_catches_local"}
+    assert "proxy.corp" not in report.text
+
+
+async def test_it_stops_at_any_moment() -> None:
+    async with serving(Server(hangs=True)) as port:
+        steps = Doctor(machine=Machine({}, root=Path("/nowhere"))).examine(Target("x", f"http://127.0.0.1:{port}"))
+        async with aclosing(steps):
+            first = await anext(steps)
+            assert isinstance(first, DoctorStep)
+            while first.name != "tls":
+                first = await anext(steps)
+                assert isinstance(first, DoctorStep)
+            waiting = asyncio.ensure_future(anext(steps))
+            await asyncio.wait({waiting}, timeout=0.05)
+            assert not waiting.done()
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+
+async def test_secrets_are_masked_wherever_they_stand() -> None:
+    async with serving(Server(key=SECRET)) as port:
+        report = await examine(f"http://user:hunter2pass@127.0.0.1:{port}/v1", key="sk-mine-abcdefgh1234")
+    told = report.model_dump_json()
+    assert "hunter2pass" not in told
+    assert SECRET not in told
+    assert "sk-mine-abcdefgh1234" not in told
