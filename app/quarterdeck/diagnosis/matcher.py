@@ -159,12 +159,12 @@ class _Found:
 
     def _proofs(self, rule: Rule) -> list[Hit]:
         """Where the rule's lines were found, in the order of the log."""
-        look = self._reading.first
+        reading = self._reading
+        hits = [hit for text in rule.lines if (hit := reading.first(text))]
+        if not rule.fatal and any(hit.number < reading.answered_at for hit in hits):
+            return []
         if rule.until_ready:
-            look = self._reading.unready
-        elif not rule.fatal:
-            look = self._reading.unanswered
-        hits = [hit for text in rule.lines if (hit := look(text))]
+            hits = [hit for text in rule.lines if (hit := reading.unready(text))]
         return sorted(hits, key=lambda hit: hit.number)
 
     def _position(self, rule: Rule) -> int:
@@ -195,7 +195,9 @@ class _Found:
         """The best explanation and the next ones."""
         rules = self.holding(with_end=self._death.badly)
         if not rules:
-            return self._unexplained(self._end) if self._end.failed else self._healthy()
+            # A server that has answered goes on after an error that no rule knows, as after one of a single request.
+            failed = self._end.failed and not self._reading.answered_at
+            return self._unexplained(self._end) if failed else self._healthy()
         best, *rest = rules
         cause = self.cause(best)
         return Diagnosis(

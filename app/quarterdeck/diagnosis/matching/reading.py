@@ -28,6 +28,10 @@ class Hit:
     match: re.Match[str]
 
 
+Found = dict[Probe, re.Match[str]]
+"""What was found in one line."""
+
+
 class Reading:
     """What was found in what was read so far."""
 
@@ -38,6 +42,7 @@ class Reading:
         self._ready_at = 0
         self._answered_at = 0
         self._open = set(index.wanted)
+        self._source: tuple[int, str, Found] = (0, "", {})
         self._rest = ""
         self._waiting: list[str] = []
         self._waiting_size = 0
@@ -55,6 +60,9 @@ class Reading:
     def close(self) -> None:
         """The log has ended."""
         self._search(last=True)
+        number, line, found = self._source
+        if found and number == self.ending()[-1][0]:
+            self._note(number, line, found)
 
     @property
     def lines(self) -> int:
@@ -70,10 +78,10 @@ class Reading:
         hit = self._newest.get(self._index.probes[pattern])
         return hit if hit and hit.number > self._ready_at else None
 
-    def unanswered(self, pattern: str) -> Hit | None:
-        """Where a pattern of a rule that is not fatal was found first with no request being answered after it."""
-        hit = self.first(pattern)
-        return hit if hit and hit.number > self._answered_at else None
+    @property
+    def answered_at(self) -> int:
+        """The number of a line that showed a request as answered, and after others were spoiled; 0 without one."""
+        return self._answered_at
 
     def ending(self) -> list[tuple[int, str]]:
         """The last lines that say something, with their numbers, in their order."""
@@ -140,12 +148,16 @@ class Reading:
         if index.is_benign(line, lower):
             found = {probe: match for probe, match in found.items() if probe in index.on_benign_lines}
         elif _FRAME.search(before) and _FRAME.match(bare(cleaned(before))) and not _EXCEPTION.match(bare(line)):
-            # The line after a frame of a traceback is source text, not a message.
+            # The line after a frame of a traceback is source text, not a message: unless the log was cut off there.
+            self._source = number, line, found
             return
-        for probe, match in found.items():
-            self._found(probe, Hit(number, line, match))
+        self._note(number, line, found)
 
-    def _found(self, probe: Probe, hit: Hit) -> None:
+    def _note(self, number: int, line: str, found: Found) -> None:
+        for probe, match in found.items():
+            self._hit(probe, Hit(number, line, match))
+
+    def _hit(self, probe: Probe, hit: Hit) -> None:
         """Note a hit. Nothing is looked for again that can change no answer, however often a log repeats it."""
         index = self._index
         self._hits.setdefault(probe, hit)
