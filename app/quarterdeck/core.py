@@ -24,6 +24,7 @@ from quarterdeck.control.relay import Relay
 from quarterdeck.control.services import Services
 from quarterdeck.core_clients import ClientSide
 from quarterdeck.core_mending import Mending
+from quarterdeck.diagnosis.known_issues.catalogue import KnownIssues
 from quarterdeck.errors import AppError
 from quarterdeck.hardware.fingerprint import fingerprint
 from quarterdeck.hardware.memory import MemoryWatch
@@ -53,6 +54,7 @@ from quarterdeck.storage.events import EventLog
 from quarterdeck.storage.secrets import Secrets
 from quarterdeck.tasks import spawn
 
+KNOWN_ISSUES = "known-issues.md"
 OWN_LOG = "quarterdeck"
 START_COMMANDS = "bad_start_commands"
 ORIGINS = "bad_origins"
@@ -265,6 +267,7 @@ class Core:
     async def _listen(self, *, public: bool, strict_port: bool) -> None:
         private = bind("127.0.0.1", 0)
         self.control_url = f"http://127.0.0.1:{private.getsockname()[1]}"
+        known_issues = KnownIssues(self.folders.data / KNOWN_ISSUES)
         mending = Mending(
             self._database,
             self._scheduler,
@@ -276,6 +279,7 @@ class Core:
             settings=self._settings,
             change=self.preferences.change,
             logs=self.logs,
+            known_issues=known_issues,
         )
         services = Services(
             scheduler=self._scheduler,
@@ -293,6 +297,7 @@ class Core:
             problems=mending.problems,
             fixer=mending.fixer,
             bundle=mending.bundle,
+            known_issues=known_issues,
             preferences=self.preferences,
             logs=self.logs,
             issues=self._issues,

@@ -8,9 +8,11 @@ from typing import Any
 
 from quarterdeck import __version__
 from quarterdeck.backends.logs import LogBook
+from quarterdeck.diagnosis.known_issues.catalogue import KnownIssues
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.mending.bundle import Bundle
 from quarterdeck.mending.fixes import Fixer
+from quarterdeck.mending.known import Known
 from quarterdeck.mending.ledger import Ledger
 from quarterdeck.mending.makers import LoadConfigMaker, Maker, MemoryMaker, ServerMaker, SettingMaker, Trial
 from quarterdeck.mending.problems import Problems
@@ -44,17 +46,21 @@ class Mending:
         settings: Callable[[], Settings],
         change: Callable[[dict[str, Any]], Awaitable[object]],
         logs: Mapping[str, LogBook],
+        known_issues: KnownIssues,
     ) -> None:
         """`change` changes settings as the settings page does."""
         self._scheduler = scheduler
         self._settings = settings
+        known = Known(known_issues, scheduler.catalog, landscape)
         self.problems = Problems(
             [
                 ModelProblems(scheduler, settings),
                 ServerProblems(landscape, servers),
                 RequestProblems(requests, scheduler, settings),
                 IssueProblems(issues),
-            ]
+                known.problems,
+            ],
+            known.explain,
         )
         makers: dict[FixKind, Maker] = {
             FixKind.LOAD_CONFIG: LoadConfigMaker(scheduler),

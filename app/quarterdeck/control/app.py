@@ -12,8 +12,11 @@ from quarterdeck import __version__
 from quarterdeck.control import (
     backends,
     connect,
+    diagnosis,
+    doctor,
     errors,
     keys,
+    known_issues,
     looking,
     models,
     openapi,
@@ -31,7 +34,21 @@ from quarterdeck.proxy.access.access import Access
 from quarterdeck.proxy.ollama_routes import BLOBS, OLLAMA_PATHS
 from quarterdeck.proxy.routes import Proxy
 
-_ROOMS = (models, orchestrate, system, backends, servers, looking, keys, snippets, requests, routing, connect, problems)
+_ROOMS = (
+    models,
+    orchestrate,
+    system,
+    backends,
+    servers,
+    looking,
+    keys,
+    snippets,
+    requests,
+    routing,
+    connect,
+    problems,
+    doctor,
+)
 
 
 def build_app(services: Services, *, access: Access, proxy: Proxy, client_routes: Sequence[Route]) -> ASGIApp:
@@ -40,6 +57,8 @@ def build_app(services: Services, *, access: Access, proxy: Proxy, client_routes
     errors.install(app)
     for room in _ROOMS:
         app.include_router(room.router(services))
+    app.include_router(diagnosis.router())
+    app.include_router(known_issues.router(services.known_issues))
     others = [*client_routes, *proxy.routes()]
     app.router.routes.extend(others)
     openapi.describe(app, others)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.control.preferences import Preferences
+from quarterdeck.diagnosis.known_issues.catalogue import KnownIssues
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.mending.bundle import Bundle
 from quarterdeck.mending.fixes import Fixer
@@ -45,6 +46,7 @@ class Services:
     problems: Problems
     fixer: Fixer
     bundle: Bundle
+    known_issues: KnownIssues
     preferences: Preferences
     logs: Mapping[str, LogBook]
     issues: Issues

@@ -9,25 +9,24 @@ from quarterdeck.errors import AppError
 from quarterdeck.schemas.problems import ProblemView, Severity
 
 Source = Callable[[], Awaitable[list[ProblemView]]]
-Explain = Callable[[ProblemView], str | None]
+Explain = Callable[[list[ProblemView]], Awaitable[None]]
 
 _ORDER = list(Severity)
 
 
 class Problems:
-    """Asks every source anew at each call: a problem that is over is gone. `known` names the known issue of one."""
+    """Asks every source anew at each call: a problem that is over is gone. `explain` names known issues behind them."""
 
-    def __init__(self, sources: Sequence[Source], known: Explain = lambda _problem: None) -> None:
+    def __init__(self, sources: Sequence[Source], explain: Explain) -> None:
         self._sources = tuple(sources)
-        self._known = known
+        self._explain = explain
 
     async def all(self) -> list[ProblemView]:
         """The worst first; among equals the newest."""
         found = [
             problem for problems in await asyncio.gather(*(ask() for ask in self._sources)) for problem in problems
         ]
-        for problem in found:
-            problem.known_issue = problem.known_issue or self._known(problem)
+        await self._explain(found)
         found.sort(key=lambda problem: problem.since.timestamp() if problem.since else 0.0, reverse=True)
         return sorted(found, key=lambda problem: _ORDER.index(problem.severity))
 
