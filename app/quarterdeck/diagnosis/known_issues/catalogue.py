@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from quarterdeck.errors import AppError
 from quarterdeck.schemas.known_issues import ImportedIssues, KnownIssue, KnownIssueMatch
 
 OWN_FILE = "known-issues.md"
-MOST_TEXT = 1024 * 1024
+MOST_TEXT = 256 * 1024
 """Characters of a page that is imported."""
 
+_NOT_FOUND = 3
 _NO_HEADING = "Line 1: There is no entry; each begins with a heading, such as “## Open WebUI shows no models”."
 
 
@@ -46,11 +47,8 @@ class KnownIssues:
     def search(self, query: str) -> list[KnownIssue]:
         """The entries in which every word of the query occurs, those whose title or services say it first."""
         words = query.casefold().split()
-        found = [(issue, _heading(issue)) for issue in self.all()]
-        fitting = [
-            (issue, heading) for issue, heading in found if all(word in heading + _body(issue) for word in words)
-        ]
-        return [issue for issue, heading in sorted(fitting, key=lambda each: not all(w in each[1] for w in words))]
+        ranked = [(_rank(issue, words), issue) for issue in self.all()]
+        return [issue for rank, issue in sorted(ranked, key=lambda each: each[0]) if rank < _NOT_FOUND]
 
     @property
     def problems(self) -> list[str]:
@@ -73,8 +71,10 @@ class KnownIssues:
             answer.problems = [_NO_HEADING]
         with self._lock:
             own = self._read()
+            places = {each.issue.id: place for place, each in enumerate(own.sections) if each.issue}
             for issue in page.issues:
-                (answer.replaced if _put(own, issue) else answer.added).append(issue.id)
+                _put(own, issue, places.get(issue.id))
+                (answer.replaced if issue.id in places else answer.added).append(issue.id)
             if page.issues:
                 self._write(own)
         return answer
@@ -139,20 +139,18 @@ def page_too_long() -> AppError:
     )
 
 
-def _put(page: Page, issue: KnownIssue) -> bool:
-    """Put an entry into a page; whether one of its id was there."""
+def _put(page: Page, issue: KnownIssue, place: int | None) -> None:
+    """Put an entry into a page: in the place of the one that is there, else at the end."""
     section = Section(0, write_entry(issue) + "\n", issue)
-    for place, each in enumerate(page.sections):
-        if each.issue and each.issue.id == issue.id:
-            page.sections[place] = section
-            return True
+    if place is not None:
+        page.sections[place] = section
+        return
     if page.sections:
         last = page.sections[-1]
         page.sections[-1] = replace(last, raw=last.raw.rstrip("\n") + "\n\n")
     else:
         page.before = page.before.rstrip("\n") + "\n\n" if page.before.strip() else BEFORE
     page.sections.append(section)
-    return False
 
 
 def _check_it_can_be_written(section: Section) -> None:
@@ -162,15 +160,21 @@ def _check_it_can_be_written(section: Section) -> None:
         section.issue = None
 
 
-def _heading(issue: KnownIssue) -> str:
-    services = names.services([issue.subject, *(name for each in issue.affected for name in each.services)])
-    written = (name for each in issue.affected for name in each.services)
-    return " ".join([issue.title, issue.subject, issue.id, *written, *sorted(services)]).casefold()
-
-
-def _body(issue: KnownIssue) -> str:
-    texts: Iterable[str] = (*(each.effect for each in issue.affected), *issue.workarounds, *issue.signatures)
-    return " ".join(["", issue.cause, issue.versions, issue.source, *issue.classes, *texts]).casefold()
+def _rank(issue: KnownIssue, words: Sequence[str]) -> int:
+    """In how wide a part of the entry all words occur: the title, then the services, then anywhere."""
+    services = [issue.subject, *(name for each in issue.affected for name in each.services)]
+    effects = (each.effect for each in issue.affected)
+    parts = (
+        [issue.title, issue.subject, issue.id, names.service(issue.subject)],
+        [*services, *names.services(services)],
+        [issue.cause, issue.versions, issue.source, *issue.classes, *effects, *issue.workarounds, *issue.signatures],
+    )
+    text = ""
+    for rank, part in enumerate(parts):
+        text += " ".join(["", *part]).casefold()
+        if all(word in text for word in words):
+            return rank
+    return _NOT_FOUND
 
 
 def _not_own(id: str) -> AppError:

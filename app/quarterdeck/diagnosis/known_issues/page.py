@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from quarterdeck.diagnosis.known_issues.sections import Heading, SectionError, read_section
+from quarterdeck.diagnosis.known_issues.sections import Heading, SectionError, Source, read_section
 from quarterdeck.schemas.known_issues import KnownIssue
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -57,27 +57,25 @@ def read_page(text: str, *, level: int | None = None) -> Page:
     tokens = _MARKDOWN.parse("".join(lines))
     headings = list(_headings(tokens))
     level = level or _entry_level(headings)
-    tops = [heading for heading in headings if heading.level <= level]
-    ends = [*(heading.start for heading in tops[1:]), len(lines)][: len(tops)]
-    page = Page("".join(lines[: tops[0].start] if tops else lines))
+    tops = [number for number, heading in enumerate(headings) if heading.level <= level]
+    page = Page("".join(lines[: headings[tops[0]].start] if tops else lines))
     first: dict[str, int] = {}
-    for heading, end in zip(tops, ends, strict=True):
-        section = Section(heading.start + 1, "".join(lines[heading.start : end]))
+    for number, following in itertools.zip_longest(tops, tops[1:]):
+        parts = headings[number:following]
+        end = len(lines) if following is None else headings[following].start
+        section = Section(parts[0].start + 1, "".join(lines[parts[0].start : end]))
         page.sections.append(section)
-        if heading.level == level:
-            inner = [each for each in headings if heading.start < each.start < end]
-            _read(section, heading, inner, tokens, lines[:end])
+        if parts[0].level == level:
+            _read(section, parts, Source(tokens, lines, end))
             _note_twin(section, first)
     return page
 
 
-def _read(
-    section: Section, heading: Heading, inner: Sequence[Heading], tokens: Sequence[Token], lines: Sequence[str]
-) -> None:
+def _read(section: Section, parts: Sequence[Heading], source: Source) -> None:
     try:
-        section.issue = read_section(heading, inner, tokens, lines)
-    except SectionError as fault:
-        section.line, section.problem = fault.line, str(fault)
+        section.issue = read_section(parts, source)
+    except SectionError as error:
+        section.line, section.problem = error.line, str(error)
 
 
 def _note_twin(section: Section, first: dict[str, int]) -> None:
@@ -90,17 +88,20 @@ def _note_twin(section: Section, first: dict[str, int]) -> None:
 
 
 def _headings(tokens: Sequence[Token]) -> Iterator[Heading]:
-    for token, inside in itertools.pairwise(tokens):
+    for place, (token, inside) in enumerate(itertools.pairwise(tokens)):
         if token.type == "heading_open" and token.level == 0 and token.map:
-            yield Heading(int(token.tag[1:]), " ".join(inside.content.split()), token.map[0], token.map[1])
+            yield Heading(int(token.tag[1:]), " ".join(inside.content.split()), *token.map, place)
 
 
 def _entry_level(headings: Sequence[Heading]) -> int:
     """The level of the headings that are entries: above those of combinations; else below the page's own title."""
-    for number, heading in enumerate(headings):
-        above = [each.level for each in headings[:number] if each.level < heading.level]
+    above: list[int] = []
+    for heading in headings:
+        while above and above[-1] >= heading.level:
+            above.pop()
         if heading.is_part_of_entry and above:
             return above[-1]
+        above.append(heading.level)
     levels = sorted({heading.level for heading in headings})
     is_title = len(levels) > 1 and [heading.level for heading in headings].count(levels[0]) == 1
     return levels[1] if is_title else levels[0] if levels else 1

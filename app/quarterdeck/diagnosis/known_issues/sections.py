@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -38,12 +39,13 @@ class SectionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading: its level, its words as they are written, and the lines it takes, counted from 0."""
+    """A heading: its level, its words as they are written, the lines it takes and the place of its first token."""
 
     level: int
     words: str
     start: int
     end: int
+    token: int
 
     @property
     def is_about_workarounds(self) -> bool:
@@ -57,6 +59,15 @@ class Heading:
     def is_part_of_entry(self) -> bool:
         """Whether it can only stand within an entry: a combination of services, workarounds or log lines."""
         return self.is_about_workarounds or self.is_about_signatures or _COMBINATION.fullmatch(self.words) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A page that is read, and the line before which the entry ends."""
+
+    tokens: Sequence[Token]
+    lines: Sequence[str]
+    end: int
 
 
 @dataclass(slots=True)
@@ -81,22 +92,19 @@ class _Found:
             self.affected.append((_named(words), []))
 
 
-def read_section(
-    heading: Heading, inner: Sequence[Heading], tokens: Sequence[Token], lines: Sequence[str]
-) -> KnownIssue:
-    """The entry under `heading`; `lines` end with it. Raises SectionError."""
+def read_section(parts: Sequence[Heading], source: Source) -> KnownIssue:
+    """The entry under the first of the headings `parts`. Raises SectionError."""
+    heading, *inner = parts
     if not heading.words:
         raise SectionError(heading.start + 1, "The heading is empty.")
     if len(heading.words) > LONGEST_TITLE:
         raise SectionError(heading.start + 1, f"The title is longer than {LONGEST_TITLE} characters.")
     found = _Found()
     below = min((each.level for each in inner), default=0)
-    parts = [heading, *inner]
-    ends = [*(each.start for each in inner), len(lines)]
-    for part, end in zip(parts, ends, strict=True):
+    for part, following in itertools.zip_longest(parts, inner):
         if part is not heading and not (part.is_about_workarounds or part.is_about_signatures):
             found.begin(part.words, deeper=part.level > below)
-        _read_part(found, part, _blocks(tokens, lines, part.end, end))
+        _read_part(found, part, _blocks(source, part, following))
     return _issue(found, heading)
 
 
@@ -131,21 +139,22 @@ class _Block:
                     yield token.map[0] + 1, _item_text(self.lines[start:end])
 
 
-def _blocks(tokens: Sequence[Token], lines: Sequence[str], start: int, end: int) -> Iterator[_Block]:
-    """The blocks between two lines. Lines of no block, such as definitions of links, go with the block before."""
-    opened = [
-        (number, token.map[0])
-        for number, token in enumerate(tokens)
-        if token.level == 0 and token.nesting >= 0 and token.map and start <= token.map[0] < end
-    ]
-    for place, (number, at) in enumerate(opened):
-        begins = at
-        if place == 0:
-            begins = next(line for line in range(start, at + 1) if line == at or lines[line].strip())
-        last = opened[place + 1][1] if place + 1 < len(opened) else end
-        stop = opened[place + 1][0] if place + 1 < len(opened) else len(tokens)
-        yield _Block(tokens[number:stop], begins, lines[begins:last])
-    if not opened and "".join(lines[start:end]).strip():
+def _blocks(source: Source, part: Heading, following: Heading | None) -> Iterator[_Block]:
+    """The blocks below a heading. Lines of no block, such as definitions of links, go with the block before."""
+    lines, start, end = source.lines, part.end, following.start if following else source.end
+    while start < end and not lines[start].strip():
+        start += 1
+    places = itertools.takewhile(
+        lambda place: (source.tokens[place].map or [0])[0] < end, range(part.token + 3, len(source.tokens))
+    )
+    opened = [place for place in places if source.tokens[place].level == 0 and source.tokens[place].map]
+    begins = [start, *((source.tokens[place].map or [0])[0] for place in opened[1:])]
+    for number, place in enumerate(opened):
+        is_last = number + 1 == len(opened)
+        stop = (following.token if following else len(source.tokens)) if is_last else opened[number + 1]
+        ends = end if is_last else begins[number + 1]
+        yield _Block(source.tokens[place:stop], begins[number], lines[begins[number] : ends])
+    if not opened and start < end:
         yield _Block([Token("text", "", 0)], start, lines[start:end])
 
 
