@@ -69,14 +69,14 @@ def test_each_log_is_named_right(log: Path, case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("name", "failure_class"), RECORDED)
 def test_logs_of_a_real_vllm(name: str, failure_class: str) -> None:
-    with (HERE / "recorded" / f"vllm-{name}.log").open() as lines:
+    with (HERE / "logs" / "vllm" / "recorded" / f"{name}.log").open() as lines:
         found = diagnose_log(lines, "vllm")
     assert (found.kind, found.failure_class) == ("failure", failure_class), found.title
     assert found.remedies
 
 
 def test_a_real_vllm_that_ran_well() -> None:
-    with (HERE / "recorded" / "vllm-ok.log").open() as lines:
+    with (HERE / "logs" / "vllm" / "recorded" / "ok.log").open() as lines:
         assert diagnose_log(lines, "vllm").kind == "healthy"
 
 
