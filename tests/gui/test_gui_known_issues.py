@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,14 +38,14 @@ def toasts(store: Store) -> list[str]:
 
 
 @pytest.fixture
-def tab(store: Store, qtbot: QtBot) -> Iterator[KnownIssuesTab]:
+def tab(store: Store, qtbot: QtBot) -> KnownIssuesTab:
     made = KnownIssuesTab(store)
     qtbot.addWidget(made)
     made.resize(900, 700)
     made.show()
     made.tab_shown()
     qtbot.waitUntil(lambda: made.rows.rowCount() == 2)
-    yield made
+    return made
 
 
 def titles(tab: KnownIssuesTab) -> list[str]:

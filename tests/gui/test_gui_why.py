@@ -221,3 +221,10 @@ def test_patches_are_told_as_entries() -> None:
 def test_the_worst_problem_is_on_the_card() -> None:
     assert why_line([], {}) == ""
     assert why_line([make_problem("one", known_issue="x")], {}) == "Known issue: x"
+
+
+def test_a_narrow_log_keeps_its_texts(logs: LogsPage, qtbot: QtBot) -> None:
+    assert not logs.table.isColumnHidden(Column.SOURCE)
+    logs.resize(700, 600)
+    explained(logs, qtbot)
+    qtbot.waitUntil(lambda: logs.table.isColumnHidden(Column.SOURCE))

@@ -10,6 +10,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
     QLineEdit,
     QPushButton,
@@ -76,7 +77,9 @@ class KnownIssuesTab(QWidget):
         header.addWidget(self._count)
         for button in (self.add, self.load, self.save):
             header.addWidget(button)
-        self.table = line_table(self.rows, "Known issues", widths=(44, 20, 16))
+        self.table = line_table(self.rows, "Known issues", widths=(0, 28, 22, 14))
+        self.table.horizontalHeader().setStretchLastSection(False)
+        self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.table.selectionModel().selectionChanged.connect(self._show_current)
         self.view = KnownIssueView()
         self.view.remove_wanted.connect(self._on_remove)

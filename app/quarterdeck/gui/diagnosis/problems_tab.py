@@ -14,7 +14,7 @@ from quarterdeck.gui.presenters.problems import applied_line, problem_card, summ
 from quarterdeck.gui.widgets.applied_list import AppliedList
 from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.problem_card import ProblemCardWidget
-from quarterdeck.gui.widgets.scrolling import BAR_GAP, ScrollingColumn
+from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 
 if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
@@ -51,7 +51,6 @@ class ProblemsTab(QWidget):
         self.again.setToolTip("Ask anew what is wrong")
         self.again.clicked.connect(self.tab_shown)
         header = QHBoxLayout()
-        header.setContentsMargins(0, 0, BAR_GAP, 0)
         header.addWidget(self.summary, 1)
         header.addWidget(self.again)
         self.empty = EmptyState("ok")

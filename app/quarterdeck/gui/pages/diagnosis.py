@@ -15,7 +15,6 @@ from quarterdeck.gui.diagnosis.known_issues_tab import KnownIssuesTab
 from quarterdeck.gui.diagnosis.problems_tab import ProblemsTab
 from quarterdeck.gui.diagnosis.report_tab import ReportTab
 from quarterdeck.gui.files import write
-from quarterdeck.gui.widgets.scrolling import BAR_GAP
 
 if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
@@ -59,7 +58,6 @@ class DiagnosisPage(QWidget):
         self.bundle.setToolTip("Write a zip file with logs, versions and settings, without secrets")
         self.bundle.clicked.connect(self._choose_bundle)
         header = QHBoxLayout()
-        header.setContentsMargins(0, 0, BAR_GAP, 0)
         header.addWidget(title, 1)
         header.addWidget(self.bundle)
         self.tabs = QTabWidget()

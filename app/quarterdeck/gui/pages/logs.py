@@ -134,7 +134,6 @@ class LogsPage(QWidget):
         split.addWidget(lines)
         split.addWidget(self.why.panel)
         split.setStretchFactor(0, 1)
-        split.setSizes([1800, 1000])
         return split
 
     def _build_lines(self) -> QWidget:

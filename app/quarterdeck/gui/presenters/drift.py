@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from quarterdeck.gui.presenters.badges import Badge, Tone
 from quarterdeck.gui.presenters.problems import SEVERITIES, subject_words
-from quarterdeck.gui.presenters.text import counted, listed, moment
+from quarterdeck.gui.presenters.text import counted, inside, listed, moment
 from quarterdeck.schemas.problems import Severity
 from quarterdeck.schemas.report import ConfigFileView, Difference, DriftReport, FileState
 
@@ -69,9 +69,9 @@ def file_facts(view: ConfigFileView) -> list[tuple[str, str]]:
     """Everything about a file that is known."""
     size = f"{view.size_bytes / KIB:.1f} KiB, {counted(view.lines, 'line', 'lines')}" if view.size_bytes else ""
     facts = [
-        ("Where", view.path), ("What it is", view.kind), ("Purpose", view.purpose), ("Size", size),
+        ("Faults", "\n".join(view.faults)), ("Where", view.path), ("What it is", view.kind),
+        ("Purpose", view.purpose), ("Size", size),
         ("Models", ", ".join(view.models)), ("Used by", ", ".join(view.users)), ("Git", view.git),
-        ("Faults", "\n".join(view.faults)),
     ]  # fmt: skip
     return [(label, value) for label, value in facts if value]
 
@@ -90,6 +90,6 @@ def summary(report: DriftReport, now: datetime) -> str:
         counted(len(report.files), "file", "files"),
         counted(len(report.differences), "difference", "differences"),
         counted(faults, "fault in a file", "faults in files") if faults else "",
-        f"checked {moment(report.checked_at, now).lower()}",
+        f"checked {inside(moment(report.checked_at, now))}",
     ]
     return " · ".join(part for part in parts if part)

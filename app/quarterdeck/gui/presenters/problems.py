@@ -8,7 +8,7 @@ from difflib import unified_diff
 from typing import NamedTuple
 
 from quarterdeck.gui.presenters.badges import Badge, Tone
-from quarterdeck.gui.presenters.text import counted, moment
+from quarterdeck.gui.presenters.text import counted, inside, moment
 from quarterdeck.schemas.diagnosis import Evidence
 from quarterdeck.schemas.problems import AppliedFix, Change, Fix, FixResult, ProblemView, Severity
 
@@ -86,7 +86,7 @@ def subject_words(subject: str, servers: Mapping[str, str]) -> str:
 
 
 def _when(view: ProblemView, now: datetime) -> str:
-    since = f"since {moment(view.since, now)}" if view.since is not None else ""
+    since = f"since {inside(moment(view.since, now))}" if view.since is not None else ""
     times = counted(view.times, "time", "times") if view.times > 1 else ""
     return " · ".join(part for part in (since, times) if part)
 
@@ -119,7 +119,7 @@ def result_words(result: FixResult) -> tuple[str, str]:
 def applied_line(fix: AppliedFix, *, now: datetime, servers: Mapping[str, str]) -> AppliedLine:
     """A change in the list of changes that were made."""
     if fix.undone_at is not None:
-        icon, tone, state = "undo", Tone.NEUTRAL, f"taken back {_lower(moment(fix.undone_at, now))}"
+        icon, tone, state = "undo", Tone.NEUTRAL, f"taken back {inside(moment(fix.undone_at, now))}"
     elif fix.worked is None:
         icon, tone, state = "ok", Tone.OK, ""
     else:
@@ -149,7 +149,3 @@ def difference(change: Change) -> str:
     """A change of several lines: what goes and what comes, with the lines around it."""
     lines = unified_diff(change.before.splitlines(), change.after.splitlines(), "now", "then", n=2, lineterm="")
     return "\n".join(line for line in lines if not line.startswith(("--- ", "+++ ")))
-
-
-def _lower(words: str) -> str:
-    return words[:1].lower() + words[1:]

@@ -101,6 +101,11 @@ def one_line(text: str) -> str:
     return stripped.splitlines()[0].strip() if stripped else ""
 
 
+def inside(text: str) -> str:
+    """The text within a sentence: its first letter small, the rest as it is."""
+    return text[:1].lower() + text[1:]
+
+
 def sentence_start(text: str) -> str:
     """The text with its first letter as a capital and the rest as it is."""
     return text[:1].upper() + text[1:]

@@ -34,8 +34,11 @@ class CountMark(QLabel):
             self._settle()
         return super().eventFilter(watched, event)
 
+    def _high(self) -> int:
+        return self._button.fontMetrics().height() + 1
+
     def _settle(self) -> None:
-        height = self.fontMetrics().height() + 2
+        height = self._high()
         self.resize(max(height, self.fontMetrics().horizontalAdvance(self.text()) + 2 * ROOM), height)
         # Over an icon alone, the number keeps to the corner.
         wide = self._button.width() > 2 * self._button.height()
@@ -46,6 +49,6 @@ class CountMark(QLabel):
     def _paint(self) -> None:
         shade = theme.tokens().error
         self.setStyleSheet(
-            f"background: {shade.bg}; color: {shade.fg}; border: 1px solid {shade.line}; border-radius: 8px;"
-            "font-size: 8pt; font-weight: 600;"
+            f"background: {shade.bg}; color: {shade.fg}; border: 1px solid {shade.line}; "
+            f"border-radius: {self._high() // 2}px; font-size: 8pt; font-weight: 600;"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QItemSelection, QModelIndex, Qt, Signal, Slot
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from quarterdeck.gui import theme
@@ -11,6 +11,7 @@ from quarterdeck.gui.models.log_model import Column, LogFilter
 from quarterdeck.gui.presenters.logs import Row, placeholder
 
 ROW_PADDING = 6
+NARROW_IN_LETTERS = 72
 WIDTHS = {Column.TIME: "00:00:00", Column.LEVEL: "Warning ⬤⬤", Column.SOURCE: "llama.cpp (built in)"}
 
 
@@ -80,6 +81,12 @@ class LogTable(QTableView):
         """The selected lines from top to bottom."""
         chosen = sorted(self.selectionModel().selectedRows(), key=QModelIndex.row)
         return [self._rows.row_at(index) for index in chosen]
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        # Beside an explanation the texts count; whose lines they are stands there too.
+        narrow = self.viewport().width() < self.fontMetrics().averageCharWidth() * NARROW_IN_LETTERS
+        self.setColumnHidden(Column.SOURCE, narrow)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape and self.selectionModel().hasSelection():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Slot
-from PySide6.QtGui import QColor, QTextCursor, QTextDocument, QTextFormat, QTextTable
+from PySide6.QtGui import QColor, QTextCursor, QTextDocument, QTextFrameFormat, QTextTable
 from PySide6.QtWidgets import QTextBrowser, QWidget
 
 from quarterdeck.gui import theme
 
 DIALECT = QTextDocument.MarkdownFeature.MarkdownDialectGitHub | QTextDocument.MarkdownFeature.MarkdownNoHTML
 CELL_PADDING = 5
+MARGIN = 6
 
 
 class MarkdownView(QTextBrowser):
@@ -52,8 +53,10 @@ class MarkdownView(QTextBrowser):
                 look = table.format()
                 look.setBorder(1)
                 look.setBorderCollapse(True)
+                look.setBorderStyle(QTextFrameFormat.BorderStyle.BorderStyle_Solid)
                 look.setBorderBrush(QColor(theme.tokens().border))
                 look.setCellPadding(CELL_PADDING)
-                look.setProperty(QTextFormat.Property.BlockBottomMargin, 8)
+                look.setTopMargin(MARGIN)
+                look.setBottomMargin(MARGIN)
                 table.setFormat(look)
             block = block.next()

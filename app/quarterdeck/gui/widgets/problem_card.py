@@ -76,10 +76,10 @@ class ProblemCardWidget(QFrame):
         column.addLayout(top)
         for part in (self._about, self._why, self.evidence, self._hint, self._advice, self.known):
             column.addWidget(part)
-        column.addLayout(self._commands)
         column.addLayout(self._buttons)
         column.addLayout(under_way)
         column.addWidget(self._bar)
+        column.addLayout(self._commands)
 
     def show_card(self, card: ProblemCard, *, doing: str, cancellable: bool, offline: bool) -> None:
         """`doing` is the title of the change that is being made just now."""

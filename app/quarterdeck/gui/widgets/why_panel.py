@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal, Slot
+from PySide6.QtCore import QSize, Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from quarterdeck.errors import AppError
@@ -16,6 +16,7 @@ from quarterdeck.gui.widgets.evidence import EvidenceList
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.gui.widgets.words import say, words
 
+WIDTH_IN_LETTERS = 62
 READING = Badge("loading", "Reading", Tone.INFO, "The lines are being read.")
 NOT_READ = Badge("error", "Not read", Tone.ERROR, "The lines could not be explained.")
 
@@ -75,6 +76,10 @@ class WhyPanel(QFrame):
         outer.setSpacing(8)
         outer.addLayout(top)
         outer.addWidget(ScrollingColumn(inside), 1)
+
+    def sizeHint(self) -> QSize:
+        """As wide as a sentence reads well; the lines keep the rest."""
+        return QSize(self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS, super().sizeHint().height())
 
     def show_reading(self, about: str) -> None:
         """`about` says whose lines are read."""
