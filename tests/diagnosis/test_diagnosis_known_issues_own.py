@@ -162,7 +162,9 @@ def test_a_file_with_an_open_block_is_not_added_to(known: KnownIssues, file: Pat
 def test_a_file_that_cannot_be_read(known: KnownIssues, file: Path) -> None:
     file.parent.mkdir()
     file.write_bytes(b"## A\n\n\xff\xfe")
-    for work in (known.all, lambda: known.add(PAGE), lambda: known.remove("a")):
+    assert [issue.id for issue in known.all()] == [entry.issue.id for entry in builtin()]
+    assert known.match(Situation(known_issue="optillm-webui")) != []
+    for work in (lambda: known.search(""), known.export, lambda: known.add(PAGE), lambda: known.remove("a")):
         with pytest.raises(AppError) as refused:
             work()
         assert refused.value.code == "known_issues_unreadable"
@@ -182,3 +184,14 @@ def test_a_page_that_is_too_long(known: KnownIssues, monkeypatch: pytest.MonkeyP
     with pytest.raises(AppError) as refused:
         known.add(PAGE)
     assert (refused.value.code, refused.value.status) == ("page_too_long", 413)
+
+
+def test_a_file_that_is_edited_meanwhile_is_read_again(known: KnownIssues, file: Path) -> None:
+    known.add(PAGE)
+    file.write_text(file.read_text(encoding="utf-8") + "\n## By hand\n\nCause.\n", encoding="utf-8")
+    assert own(known) == ["teapot-boils-over", "by-hand"]
+    file.write_text("## Only this\n\nCause.\n", encoding="utf-8")
+    known.add(OTHER)
+    assert own(known) == own(KnownIssues(file)) == ["only-this", "kettle"]
+    file.unlink()
+    assert own(known) == []

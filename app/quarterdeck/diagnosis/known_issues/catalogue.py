@@ -25,7 +25,7 @@ _NO_HEADING = "Line 1: There is no entry; each begins with a heading, such as â€
 
 
 class KnownIssues:
-    """The catalogue. `own` is the file of the person's entries; nothing is read from it before it is needed.
+    """The catalogue. `own` is the file of the person's entries; it is read when it is needed and after it changed.
 
     An entry of the person stands for the built-in one of the same id. What a person wrote into the file by hand stays
     as it is written, even where it cannot be read. Every call may block for a moment: the file is small.
@@ -34,27 +34,31 @@ class KnownIssues:
     def __init__(self, own: Path) -> None:
         self._file = own
         self._lock = threading.Lock()
-        self._page: Page | None = None
-        self._entries: list[Entry] = []
+        self._page = Page()
+        self._entries: Sequence[Entry] = ()
+        self._stamp: tuple[int, int] | None = None
 
     def all(self) -> list[KnownIssue]:
-        """Every entry, the person's own first. Raises AppError `known_issues_unreadable`."""
-        return [entry.issue for entry in self._current()]
+        """Every entry, the person's own first; without those while their file cannot be read."""
+        return [entry.issue for entry in self._readable()]
 
     def get(self, id: str) -> KnownIssue | None:
         return next((issue for issue in self.all() if issue.id == id), None)
 
     def search(self, query: str) -> list[KnownIssue]:
-        """The entries in which every word of the query occurs, those whose title or services say it first."""
+        """The entries in which every word of the query occurs, those whose title or services say it first.
+
+        Raises AppError `known_issues_unreadable`.
+        """
         words = query.casefold().split()
-        ranked = [(_rank(issue, words), issue) for issue in self.all()]
+        ranked = [(_rank(entry.issue, words), entry.issue) for entry in self._current()]
         return [issue for rank, issue in sorted(ranked, key=lambda each: each[0]) if rank < _NOT_FOUND]
 
     @property
     def problems(self) -> list[str]:
         """What of the person's own file cannot be read, each with its line."""
         self._current()
-        return self._page.problems if self._page else []
+        return self._page.problems
 
     def add(self, text: str) -> ImportedIssues:
         """Take over the entries of a page; one of a known id is replaced. What cannot be read is told, not taken.
@@ -90,12 +94,12 @@ class KnownIssues:
 
     def export(self, *, own: bool = True) -> str:
         """The person's own entries, or all, as a page in Markdown that can be imported again."""
-        return write_page(issue for issue in self.all() if issue.own or not own)
+        return write_page(entry.issue for entry in self._current() if entry.issue.own or not own)
 
     def match(self, situation: Situation) -> list[KnownIssueMatch]:
         """The entries that fit, those with a line as proof first, then the one that the diagnosis names."""
         present = names.services(situation.services)
-        seen = [(entry.issue, entry.evidence(situation, present)) for entry in self._current()]
+        seen = [(entry.issue, entry.evidence(situation, present)) for entry in self._readable()]
         found = [(issue, evidence) for issue, evidence in seen if evidence is not None]
         found.sort(key=lambda each: (not each[1], each[0].id != situation.known_issue))
         return [
@@ -103,22 +107,29 @@ class KnownIssues:
             for issue, evidence in found
         ]
 
-    def _current(self) -> list[Entry]:
+    def _current(self) -> Sequence[Entry]:
         with self._lock:
             self._read()
             return self._entries
 
+    def _readable(self) -> Sequence[Entry]:
+        try:
+            return self._current()
+        except AppError:
+            return builtin()
+
     def _read(self) -> Page:
-        """A copy of the page as it was read last. Raises AppError."""
-        if self._page is None:
-            self._show(read_page(_text(self._file), level=LEVEL))
-        assert self._page is not None
+        """A copy of the page as it is now. Raises AppError."""
+        stamp = _stamp(self._file)
+        if not self._entries or stamp != self._stamp:
+            self._show(read_page(_text(self._file), level=LEVEL), stamp)
         return Page(self._page.before, list(self._page.sections))
 
-    def _show(self, page: Page) -> None:
+    def _show(self, page: Page, stamp: tuple[int, int] | None) -> None:
         own = {issue.id for issue in page.issues}
         others = (entry for entry in builtin() if entry.issue.id not in own)
-        self._page, self._entries = page, [*map(Entry, page.issues), *others]
+        self._page, self._stamp = page, stamp
+        self._entries = [*map(Entry, page.issues), *others]
 
     def _write(self, page: Page) -> None:
         again = read_page(page.text, level=LEVEL)
@@ -130,7 +141,7 @@ class KnownIssues:
                 status=409,
             )
         _save(self._file, page.text)
-        self._show(again)
+        self._show(again, _stamp(self._file))
 
 
 def page_too_long() -> AppError:
@@ -191,6 +202,15 @@ def _not_own(id: str) -> AppError:
         "List them with `quarterdeck known-issues`.",
         status=404,
     )
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """What tells whether a file changed; None when there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _text(file: Path) -> str:

@@ -90,7 +90,8 @@ def _note_twin(section: Section, first: dict[str, int]) -> None:
 def _headings(tokens: Sequence[Token]) -> Iterator[Heading]:
     for place, (token, inside) in enumerate(itertools.pairwise(tokens)):
         if token.type == "heading_open" and token.level == 0 and token.map:
-            yield Heading(int(token.tag[1:]), " ".join(inside.content.split()), *token.map, place)
+            start, end = token.map
+            yield Heading(int(token.tag[1:]), " ".join(inside.content.split()), start, end, place)
 
 
 def _entry_level(headings: Sequence[Heading]) -> int:
