@@ -18,7 +18,7 @@ from quarterdeck.schemas.diagnosis import Diagnosis
 LOGS = Path(__file__).parent / "logs"
 RULES = Path(__file__).parents[2] / "app/quarterdeck/diagnosis/rules"
 FOLDERS = ("host", "hub", "gateways", "clients")
-FILES = ("common", "host", "gpu", "hub", "gateways", "clients")
+FILES = ("common", "host", "gpu", "rocm", "hub", "gateways", "proxies", "clients")
 HEALTHY = "none"
 
 
