@@ -33,7 +33,7 @@ _EXCEPTION = re.compile(
     r"^(?:\w+: )?(?:[\w]+(?:\.|::))*[A-Z]\w*(?:Error|Exception|Timeout|Refused|Failure|Exit)\w*(?:: |:?$|\()"
 )
 _LEVEL = re.compile(
-    r"(?:^|[\s\[(|])(?:ERROR|FATAL|CRITICAL|PANIC|SEVERE)(?=[\s\])|:])|\blevel=(?:error|fatal|critical|panic)\b"
+    r"(?:^|[\s\[(|])(?:ERROR|FATAL|CRITICAL|PANIC|SEVERE)(?=[\s\])|:])|\b(?i:level=(?:error|fatal|critical|panic))\b"
     r"|\"level\": ?\"(?:error|fatal|critical)\"|^\d+\.\d+\.\d+\.\d+ E "
 )
 _FATAL_WORDS = re.compile(

@@ -77,10 +77,9 @@ class Index:
 
     def message(self, line: str) -> str:
         """A line as it is quoted."""
-        line = bare(line)
         for prefix in self._prefixes:
             line = prefix.sub("", line, count=1)
-        return line.strip()
+        return bare(line).strip()
 
 
 def lowered(text: str) -> str:

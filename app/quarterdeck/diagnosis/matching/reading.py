@@ -118,19 +118,19 @@ class Reading:
         start, stop, near = 0, -1, set[Probe]()
         before, counted = 0, 0
         for end, probes in self._index.words(lowered(block)):
+            if end >= stop and near:
+                # Before the next words are looked at: what was found decides what is still looked for.
+                yield number, block[start:stop], self._line_before(block, before), near
+                near = set()
             if self._open.isdisjoint(probes):
                 continue
             if end >= stop:
-                if near:
-                    yield number, block[start:stop], self._line_before(block, before), near
-                before = block.rfind("\n", max(start, 0), end) + 1 or before
+                before = block.rfind("\n", start, end) + 1 or before
                 number += block.count("\n", counted, before)
                 counted = before
                 start = max(before, block.rfind("\r", before, end) + 1)
                 stop = _text_end(block, end)
-                near = set(probes)
-            else:
-                near.update(probes)
+            near.update(probes)
         if near:
             yield number, block[start:stop], self._line_before(block, before), near
 
