@@ -15,7 +15,7 @@ _MISTYPED = {
     "htp": "http", "htpp": "http", "hhtp": "http", "httpp": "http", "ttp": "http", "htttp": "http", "hppt": "http",
     "htps": "https", "htpps": "https", "hhtps": "https", "httpss": "https", "ttps": "https", "htttps": "https",
 }  # fmt: skip
-_START = re.compile(r"(?i)([a-z][a-z0-9+.-]*)(:[/\\]*|;/+|/{2,})(?=[^/\\])")
+_START = re.compile(r"(?i)([a-z][a-z0-9+.-]*)(:[/\\]*|;/+|/{2,})(?=[^/\\]|$)")
 _PORT = re.compile(r":(\d+)(?=[/?#]|$)")
 _ENDPOINTS = (
     "/chat/completions", "/completions", "/embeddings", "/models", "/responses", "/messages", "/rerank",
