@@ -98,6 +98,9 @@ def test_all_entries_can_be_written_and_read(known: KnownIssues) -> None:
         ("litellm-prisma", ["litellm"], "nodeenv installation failed; You may want to try installing"),
         ("check-websocket", [], "https://chat.example is not an accepted origin. (further occurrences are not logged)"),
         ("check-tls", [], "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"),
+        ("webui-empty-key", [], 'openai.api_keys = [""]'),
+        ("webui-empty-key", [], '{"openai": {"api_keys": ["sk-a", ""], "enabled": true}}'),
+        ("webui-empty-key", [], "- OPENAI_API_KEY="),
         ("webui-empty-key", ["webui"], "httpcore.LocalProtocolError: Illegal header value b'Bearer '"),
     ],
 )
@@ -116,6 +119,9 @@ def test_a_line_shows_an_entry(known: KnownIssues, id: str, services: list[str],
         (["vllm"], "INFO: Using FlashInfer backend."),
         (["open-webui"], 'INFO: "GET /ollama/api/tags HTTP/1.1" 200 OK'),
         (["host"], "amdgpu: module not loaded"),
+        (["comfyui"], "AssertionError: Torch not compiled with CUDA enabled"),
+        (["open-webui"], 'openai.api_keys = ["sk-a"]'),
+        (["open-webui"], "OPENAI_API_KEY=EMPTY"),
     ],
 )
 def test_a_line_that_shows_nothing(known: KnownIssues, services: list[str], line: str) -> None:

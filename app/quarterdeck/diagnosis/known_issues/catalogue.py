@@ -93,8 +93,11 @@ class KnownIssues:
             self._write(Page(own.before, kept))
 
     def export(self, *, own: bool = True) -> str:
-        """The person's own entries, or all, as a page in Markdown that can be imported again."""
-        return write_page(entry.issue for entry in self._current() if entry.issue.own or not own)
+        """The person's own page as it is, or all entries as one; both can be imported. Raises AppError as `search`."""
+        if own:
+            with self._lock:
+                return self._read().text or BEFORE
+        return write_page(entry.issue for entry in self._current())
 
     def match(self, situation: Situation) -> list[KnownIssueMatch]:
         """The entries that fit, those with a line as proof first, then the one that the diagnosis names."""
