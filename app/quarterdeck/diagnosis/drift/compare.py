@@ -120,10 +120,10 @@ def _undeployed(files: Sequence[ConfigFile]) -> Iterator[Difference]:
 
 def _process(server: ServerFact) -> Iterator[Difference]:
     """The process against the unit or the settings that start it."""
-    if not server.up or not server.declared_arguments:
+    if not server.up:
         return
     declared, running = _options(server.declared_arguments), _options(server.arguments)
-    if server.arguments:
+    if server.declared_arguments and server.arguments:
         for name in sorted(declared.keys() | running.keys()):
             if declared.get(name) != running.get(name):
                 yield Difference(

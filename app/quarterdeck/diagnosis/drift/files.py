@@ -152,6 +152,7 @@ def _check(files: Sequence[ConfigFile]) -> None:
     for file in files:
         if file.yaml is None:
             continue
+        file.faults = sorted(file.yaml.faults)
         if file.gateway is not None:
             file.faults = gateway_checks.check(file.gateway)
         elif file.kind == MAPPING:

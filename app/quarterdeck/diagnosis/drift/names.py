@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 
 _CLOSE = 0.8
-_TWINS = 0.93
+_TWINS = 0.905
 _MOST_COMPARED = 400
 
 

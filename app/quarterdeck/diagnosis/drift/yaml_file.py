@@ -141,6 +141,8 @@ def _yaml() -> YAML:
     yaml.preserve_quotes = True
     yaml.width = _WIDE
     yaml.indent(mapping=2, sequence=4, offset=2)
+    # An anchor that is used again is legal, and no matter for a warning of ours.
+    yaml.composer.warn_double_anchors = False
     return yaml
 
 

@@ -1,0 +1,190 @@
+"""States of configuration files, and what declared and running have otherwise."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from drift_room import CODER, REFUSED, UNIFIED, Room
+
+from quarterdeck.diagnosis.drift import compare, problems
+from quarterdeck.diagnosis.drift.facts import GatewayRoute, ModelFact, Running, ServedModel, place
+from quarterdeck.diagnosis.drift.files import view
+from quarterdeck.schemas.problems import FixKind, ProblemView, Severity
+from quarterdeck.schemas.report import Difference, FileState
+
+ACTIVE, DEPLOYED, NOT_DEPLOYED = FileState.ACTIVE, FileState.DEPLOYED, FileState.NOT_DEPLOYED
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path)
+
+
+async def states(room: Room, path: Path) -> list[FileState]:
+    return (await room.file(path)).states
+
+
+async def differences(room: Room) -> list[Difference]:
+    return compare.differences(room.facts, await room.files())
+
+
+async def found(room: Room) -> dict[str, ProblemView]:
+    files = await room.files()
+    listed = problems.problems(room.facts, files, compare.differences(room.facts, files))
+    return {each.id.split(":")[1]: each for each in listed}
+
+
+async def test_the_file_that_a_gateway_uses_is_active_and_the_other_is_not_deployed(room: Room) -> None:
+    assert await states(room, room.small) == [ACTIVE, DEPLOYED]
+    assert await states(room, room.unified) == [NOT_DEPLOYED]
+
+
+async def test_a_change_since_the_start_is_not_in_use(room: Room) -> None:
+    room.change("litellm", started_at=room.small.stat().st_mtime - 100)
+    assert await states(room, room.small) == [ACTIVE, FileState.MODIFIED]
+    assert [each.what for each in await differences(room) if each.subject == str(room.small)] == [compare.VERSION]
+    assert (await found(room))["reload"].fixes[0].patch == {"action": "reload"}
+
+
+async def test_a_change_that_git_does_not_have_is_uncommitted(room: Room) -> None:
+    room.unified.write_text(UNIFIED.replace("num_retries: 2", "num_retries: 3"), encoding="utf-8")
+    assert await states(room, room.unified) == [NOT_DEPLOYED, FileState.MODIFIED, FileState.UNCOMMITTED]
+    problem = (await found(room))["uncommitted"]
+    assert problem.severity is Severity.LOW
+    assert [fix.patch["action"] for fix in problem.fixes] == ["commit", "revert", "stash"]
+
+
+async def test_a_file_that_is_gone_or_broken_says_so(room: Room) -> None:
+    room.small.unlink()
+    room.unified.write_text("model_list: [", encoding="utf-8")
+    assert FileState.MISSING in await states(room, room.small)
+    assert FileState.INVALID in await states(room, room.unified)
+
+
+async def test_the_view_says_what_the_file_is_for(room: Room) -> None:
+    shown = view(await room.file(room.small), room.facts)
+    assert shown.models == ["coder"]
+    assert shown.purpose.startswith("Only what the terminal client needs. 1 model on OpenAI-style; fails fast")
+    assert shown.git.startswith("committed")
+    room.change("litellm", state=Running.DOWN)
+    assert view(await room.file(room.small), room.facts).users == ["litellm (down)"]
+
+
+async def test_what_agrees_differs_in_nothing_but_the_file_that_nobody_uses(room: Room) -> None:
+    assert [each.what for each in await differences(room)] == [compare.DEPLOYED]
+
+
+async def test_declared_tool_calling_is_not_believed(room: Room) -> None:
+    room.change("vllm", models=(ServedModel(CODER, 4096, tools=False, tools_error=REFUSED),))
+    worst = (await differences(room))[0]
+    assert (worst.what, worst.severity) == (compare.TOOLS, "critical")
+    problem = (await found(room))["tools"]
+    assert problem.severity is Severity.CRITICAL
+    assert not problem.fixes
+    flags = {"enable_auto_tool_choice": True, "tool_call_parser": "hermes"}
+    room.models = (ModelFact("coder", "vllm", served_name=CODER, url="http://127.0.0.1:8001", loaded=True,
+                             tool_flags=flags),)  # fmt: skip
+    problem = (await found(room))["tools"]
+    assert problem.fixes[0].patch == flags
+    assert problem.commands == [
+        f"vllm serve {CODER} --port 8001 --enable-auto-tool-choice --tool-call-parser hermes"
+    ]  # fmt: skip
+
+
+async def test_a_server_that_refuses_tools_nobody_declared_is_no_problem(room: Room) -> None:
+    room.small.write_text(room.small.read_text().replace("true\nlitellm", "false\nlitellm"), encoding="utf-8")
+    room.change("vllm", models=(ServedModel(CODER, 4096, tools=False, tools_error=REFUSED),))
+    assert "tools" not in await found(room)
+
+
+@pytest.mark.parametrize(
+    ("server", "values", "what"),
+    [
+        ("vllm", {"models": (ServedModel("workspace-coder"),)}, compare.SERVED_NAME),
+        ("vllm", {"state": Running.DOWN}, compare.ADDRESS),
+        ("litellm", {"models": (ServedModel("other"),), "routes": ()}, compare.MODELS),
+        ("litellm", {"routes": (GatewayRoute("coder", "openai/other", "http://localhost:8001/v1"),)}, compare.MODELS),
+        ("vllm", {"declared_arguments": ("vllm", "serve", CODER, "--port", "8002")}, compare.ARGUMENTS),
+        ("vllm", {"environment": {"VLLM_USE_V1": "0"}, "declared_environment": {"VLLM_USE_V1": "1"}}, compare.VARIABLE),
+    ],
+)
+async def test_each_way_to_differ_is_found(room: Room, server: str, values: dict[str, object], what: str) -> None:
+    room.change(server, **values)
+    assert what in {each.what for each in await differences(room)}
+
+
+async def test_hidden_values_and_the_order_of_options_are_no_difference(room: Room) -> None:
+    room.change(
+        "vllm",
+        declared_arguments=("vllm", "serve", CODER, "--port=8001"),
+        environment={"HF_TOKEN": "…"},
+        declared_environment={"HF_TOKEN": "x"},
+    )
+    assert {each.what for each in await differences(room)} == {compare.DEPLOYED}
+
+
+async def test_a_longer_declared_context_than_the_running_one_is_told(room: Room) -> None:
+    text = room.small.read_text().replace("true\nlitellm", "true\n      max_input_tokens: 8192\nlitellm")
+    room.small.write_text(text, encoding="utf-8")
+    assert compare.CONTEXT in {each.what for each in await differences(room)}
+
+
+async def test_a_variable_that_the_gateway_was_started_without_is_told(room: Room) -> None:
+    text = room.small.read_text().replace("timeout: 5", "timeout: 5\n      api_key: os.environ/CODER_KEY")
+    room.small.write_text(text, encoding="utf-8")
+    room.change("litellm", environment={"HOME": "…"})
+    assert [each.declared for each in await differences(room) if each.what == compare.VARIABLE] == [
+        "CODER_KEY (line 8)"
+    ]
+    room.change("litellm", environment={"CODER_KEY": "…"})
+    assert compare.VARIABLE not in {each.what for each in await differences(room)}
+
+
+async def test_a_loaded_model_is_compared_with_its_entry(room: Room) -> None:
+    room.models = (
+        ModelFact("m", "vllm", loaded=True, declared_context=8192, running_context=4096, capabilities=("tools",),
+                  tools=False),
+        ModelFact("asleep", "vllm", declared_context=8192, running_context=4096),
+    )  # fmt: skip
+    assert {(each.subject, each.what) for each in await differences(room) if "/" not in each.subject} == {
+        ("m", compare.CONTEXT),
+        ("m", compare.TOOLS),
+    }
+
+
+async def test_a_service_that_is_down_offers_its_start(room: Room) -> None:
+    room.change("litellm", state=Running.DOWN, startable=True, detail="The unit litellm.service ended 2 h 49 min ago.")
+    problem = (await found(room))["stopped"]
+    assert (problem.fixes[0].kind, problem.fixes[0].target) == (FixKind.START_SERVER, "litellm")
+    assert "2 h 49 min" in problem.why
+
+
+async def test_unknown_is_not_down(room: Room) -> None:
+    room.change("litellm", state=Running.UNKNOWN, startable=True)
+    assert "stopped" not in await found(room)
+
+
+async def test_the_file_that_nobody_uses_offers_three_ways(room: Room) -> None:
+    problem = (await found(room))["undeployed"]
+    assert problem.severity is Severity.HIGH
+    assert [fix.patch["action"] for fix in problem.fixes] == ["layered", "merge", "separate"]
+    assert all(fix.target == str(room.small) and fix.patch["file"] == str(room.unified) for fix in problem.fixes)
+
+
+async def test_sources_beside_a_generated_file_make_it_stale(room: Room) -> None:
+    room.unified.write_text("# Generated from providers.yaml\n" + UNIFIED, encoding="utf-8")
+    sources = room.folder / "providers.yaml"
+    sources.write_text("providers:\n  ollama: {base_url: 'http://127.0.0.1:11434'}\n", encoding="utf-8")
+    assert FileState.STALE not in await states(room, room.unified)
+    later = room.unified.stat().st_mtime + 60
+    os.utime(sources, (later, later))
+    assert FileState.STALE in await states(room, room.unified)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8001/v1", "127.0.0.1:8001", "http://0.0.0.0:8001", "http://[::1]:8001/"]
+)
+def test_the_names_of_this_machine_are_one_place(url: str) -> None:
+    assert place(url) == ("127.0.0.1", 8001)
