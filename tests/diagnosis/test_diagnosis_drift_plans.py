@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from drift_room import SMALL, UNIFIED, Room
 
-from quarterdeck.diagnosis.drift import applying, git, layers
+from quarterdeck.diagnosis.drift import applying, compare, git, layers
 from quarterdeck.diagnosis.drift.applying import Applier
 from quarterdeck.diagnosis.drift.facts import ServedModel
 from quarterdeck.diagnosis.drift.fixing import ConfigFixes
@@ -84,7 +84,7 @@ async def test_a_merge_keeps_what_is_used_and_its_comments(room: Room) -> None:
     assert coder["litellm_params"]["timeout"] == 5
     assert root["litellm_settings"] == {"drop_params": True, "num_retries": 2}
     assert root["router_settings"]["fallbacks"] == [{"dolphin": ["llama"]}]
-    assert text.startswith("# Only what the terminal client needs\n")
+    assert "\n# Only what the terminal client needs\n" in text
 
 
 async def test_an_overlay_over_its_base_is_what_both_say(room: Room) -> None:
@@ -119,13 +119,22 @@ async def test_after_it_everything_is_deployed_and_undo_brings_it_back(
     done = await fixes.apply(fix(room, way))
     assert gateway.restarts == 1
     assert set(gateway.offered) == NAMES
-    if way is Way.LAYERED:
-        assert FileState.NOT_DEPLOYED not in (await room.file(room.unified)).states
+    assert FileState.DEPLOYED in (await room.file(room.unified)).states
     assert done.undo is not None
     await fixes.undo(done.undo)
     assert room.small.read_text(encoding="utf-8") == SMALL
     assert not (room.folder / "litellm_config.overlay.yaml").exists()
     assert gateway.offered == ["coder"]
+
+
+async def test_a_change_after_a_merge_is_drift_again(room: Room, fixes: ConfigFixes) -> None:
+    await fixes.apply(fix(room, Way.MERGE))
+    room.unified.write_text(UNIFIED + "# more\n", encoding="utf-8")
+    assert FileState.NOT_DEPLOYED in (await room.file(room.unified)).states
+    await fixes.apply(fix(room, Way.MERGE))
+    text = room.small.read_text(encoding="utf-8")
+    assert text.count("merged from") == 1
+    assert text.count("model_name: dolphin") == 1
 
 
 async def test_a_gateway_that_does_not_come_back_gets_its_files_back(
@@ -143,6 +152,7 @@ async def test_a_gateway_that_does_not_come_back_gets_its_files_back(
 async def test_kept_apart_on_purpose_is_no_problem_any_more(room: Room, fixes: ConfigFixes, gateway: Gateway) -> None:
     await fixes.apply(fix(room, Way.SEPARATE))
     assert gateway.restarts == 0
+    assert compare.differences(room.facts, await room.files()) == []
     assert str(room.small) in layers.separate_from(room.unified.read_text(encoding="utf-8"))
     assert plain(read(room.unified.read_text(encoding="utf-8")).root) == plain(read(UNIFIED).root)
     with pytest.raises(AppError) as caught:

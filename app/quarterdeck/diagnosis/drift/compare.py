@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from quarterdeck.diagnosis.drift import layers
 from quarterdeck.diagnosis.drift.facts import Facts, ModelFact, ServedModel, ServerFact, place
 from quarterdeck.diagnosis.drift.files import ConfigFile
 from quarterdeck.diagnosis.drift.gateway import Entry
@@ -110,6 +111,8 @@ def _undeployed(files: Sequence[ConfigFile]) -> Iterator[Difference]:
     active = [file for file in files if file.gateway and file.active and file.usable]
     for file in files:
         if file.gateway is None or FileState.NOT_DEPLOYED not in file.states or not active:
+            continue
+        if all(str(each.path) in layers.separate_from(file.text) for each in active):
             continue
         there = {name for each in active if each.gateway for name in each.gateway.names}
         lacking = [name for name in file.gateway.names if name not in there]

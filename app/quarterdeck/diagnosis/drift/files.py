@@ -217,7 +217,7 @@ def _is_contained(file: ConfigFile, files: Sequence[ConfigFile]) -> bool:
     for other in files:
         if other is file or other.gateway is None or not (other.fact.users or other.fact.declared_active):
             continue
-        if file.path in other.sources:
+        if file.path in other.sources or layers.has_merged(other.text, file.text, file.path):
             return True
         if entries and all(any(entry.same(each) for each in other.gateway.entries) for entry in entries):
             return True

@@ -16,6 +16,7 @@ from quarterdeck.diagnosis.drift.yaml_file import YamlFile, plain, read
 
 _SOURCES = re.compile(r"^# quarterdeck: base=(?P<base>.+?) overlay=(?P<overlay>.+?) sum=(?P<sum>[0-9a-f]{16})$", re.M)
 _SEPARATE = re.compile(r"^# quarterdeck: kept separate from (?P<other>.+)$", re.M)
+_MERGED = re.compile(r"^# quarterdeck: merged from (?P<other>.+?) sum=(?P<sum>[0-9a-f]{16})\n", re.M)
 _MODELS = "model_list"
 
 
@@ -51,15 +52,24 @@ def marked_separate(text: str, other: Path) -> str:
     return f"# quarterdeck: kept separate from {other}\n{text}"
 
 
-def merged(text: str, other: str) -> str:
-    """`text` with what it lacks from `other`; where both speak, `text` wins. Its comments stay."""
+def has_merged(text: str, other: str, path: Path) -> bool:
+    """Whether the file at `path`, as it is now, was merged into this one."""
+    return any((match["other"], match["sum"]) == (str(path), _sum(other)) for match in _MERGED.finditer(text))
+
+
+def merged(text: str, other: str, path: Path) -> str:
+    """`text` with what it lacks from `other`, the file at `path`; where both speak, `text` wins. Its comments stay.
+
+    A remark at the head says what was merged, so that a later change of `other` is seen.
+    """
+    text = _MERGED.sub(lambda match: "" if match["other"] == str(path) else match.group(), text)
     target, source = read(text), read(other)
     root = target.mapping
     _add_models(root, source.mapping, replace=False)
     for key, value in source.mapping.items():
         if key != _MODELS:
             _add(root, key, value, replace=False)
-    return YamlFile(text, root, []).written()
+    return f"# quarterdeck: merged from {path} sum={_sum(other)}\n{YamlFile(text, root, []).written()}"
 
 
 def composed(base: str, overlay: str, base_path: Path, overlay_path: Path) -> str:

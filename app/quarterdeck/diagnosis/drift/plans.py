@@ -108,7 +108,7 @@ def _merge(active: ConfigFile, other: ConfigFile) -> Plan:
     return Plan(
         title=f"Put what {other.path.name} adds into {active.path.name}",
         before={active.path: active.text, other.path: other.text},
-        after={active.path: (text := layers.merged(active.text, other.text))},
+        after={active.path: (text := layers.merged(active.text, other.text, other.path))},
         servers=active.fact.users,
         expected=_names(text),
         consequence=f"{active.path.name} wins where both speak. {_restarts(active)}",
