@@ -94,7 +94,7 @@ def test_every_connection_has_its_own_card(tab: DoctorTab, core: FakeCore, qtbot
     tab.form.button.click()
     qtbot.waitUntil(lambda: len(tab.reports) == 2)
     qtbot.waitUntil(tab.copy.isVisible)
-    assert tab.line.text() == "1 of 2 connections failed: two."
+    assert tab.line.text() == "1 of 2 examinations failed: two."
     tab.copy.click()
     assert QGuiApplication.clipboard().text() == "Report on one\n\nReport on two\n"
     tab.form.button.click()
@@ -126,6 +126,7 @@ def test_only_what_belongs_to_the_target_is_asked() -> None:
 def test_words_about_steps() -> None:
     step = DoctorStep(name="dns", title="Name", state=StepState.OK, finding="")
     assert time_words(step) == ""
+    assert time_words(step.model_copy(update={"milliseconds": 0.2})) == ""
     assert time_words(step.model_copy(update={"milliseconds": 4.6})) == "5 ms"
     assert time_words(step.model_copy(update={"milliseconds": 12_400})) == "12 s"
     assert verdict([make_doctor_report("a"), make_doctor_report("b")]).endswith("none of them failed.")

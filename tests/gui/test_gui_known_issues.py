@@ -178,6 +178,11 @@ def test_only_parts_that_say_something_are_shown() -> None:
     assert [heading for heading, _ in sections(bare)] == ["Why"]
 
 
+def test_the_marks_of_the_page_are_not_shown() -> None:
+    issue = make_issue("marked", workarounds=["Run `ollama ps`.", "Wait."])
+    assert dict(sections(issue))["What to do"] == ["• Run “ollama ps”.", "• Wait."]
+
+
 def test_words_about_imports_and_counts() -> None:
     assert imported_words(ImportedIssues()) == "Nothing was added."
     assert imported_words(ImportedIssues(added=["a", "b"], replaced=["c"])) == "Added 2 entries and replaced 1 entry."

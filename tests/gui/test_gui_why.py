@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from fake_clients import make_request
 from fake_core import FakeCore
 from fake_diagnosis import make_problem
 from PySide6.QtCore import QSettings, Qt
@@ -21,13 +22,14 @@ from quarterdeck.gui.notices import Notices
 from quarterdeck.gui.pages.backends import BackendsPage
 from quarterdeck.gui.pages.logs import LogsPage
 from quarterdeck.gui.pages.models import ModelsPage
+from quarterdeck.gui.pages.requests import RequestsPage
 from quarterdeck.gui.presenters.logs import OWN_SOURCE, to_row
 from quarterdeck.gui.presenters.problems import why_line
 from quarterdeck.gui.presenters.why import chosen_source, explanation, patch_words, service_of
 from quarterdeck.gui.store import Store
 from quarterdeck.gui.window import MainWindow
 from quarterdeck.schemas.backends import LogLine
-from quarterdeck.schemas.diagnosis import Diagnosis, Remedy
+from quarterdeck.schemas.diagnosis import Diagnosis, Evidence, Remedy
 from quarterdeck.schemas.problems import Severity
 
 START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -144,6 +146,45 @@ class TestOnCards:
         core.diagnosis.problems = []
         store.problems.refresh()
         qtbot.waitUntil(lambda: not page.card("embedded").why.isVisible())
+        page.page_hidden()
+
+
+class TestElsewhere:
+    def test_the_details_of_a_model_say_it_too(self, store: Store, core: FakeCore, qtbot: QtBot) -> None:
+        page = ModelsPage(store, Commands(store), BackendCommands(store))
+        qtbot.addWidget(page)
+        page.resize(1400, 800)
+        page.show()
+        page.show_details("qwen3-8b")
+        assert not page.panel.why.isVisible()
+        core.diagnosis.problems = [make_problem("one")]
+        store.problems.refresh()
+        qtbot.waitUntil(page.panel.why.isVisible)
+        with qtbot.waitSignal(page.why_wanted) as wanted:
+            page.panel.why.click()
+        assert wanted.args == ["model:qwen3-8b"]
+
+    def test_a_failed_request_leads_to_the_problem_it_shows(self, store: Store, core: FakeCore, qtbot: QtBot) -> None:
+        shown = [Evidence(line=1, text="tools are off")]
+        core.diagnosis.problems = [
+            make_problem("load"), make_problem("other", source="request", title="Other", evidence=[]),
+            make_problem("tools", source="request", title="No tools", evidence=shown),
+        ]  # fmt: skip
+        core.clients.requests = [make_request(2, status=400, error="400: tools are off"), make_request(1)]
+        page = RequestsPage(store)
+        qtbot.addWidget(page)
+        page.show()
+        page.page_shown()
+        qtbot.waitUntil(lambda: page.rows.rowCount() == 2)
+        page.table.selectRow(0)
+        store.problems.refresh()
+        qtbot.waitUntil(page.detail.why.isVisible)
+        assert page.detail.why.text() == "Why? No tools"
+        with qtbot.waitSignal(page.why_wanted) as wanted:
+            page.detail.why.click()
+        assert wanted.args == ["model:qwen3-8b"]
+        page.table.selectRow(1)
+        assert not page.detail.why.isVisible()
         page.page_hidden()
 
 

@@ -199,7 +199,7 @@ class Shell(QObject):
                 page = load_page(key)(self.store, self.backend_commands)
             case _:
                 page = load_page(key)(self.store)
-        if key in ("models", "backends"):
+        if key in ("models", "backends", "requests"):
             page.why_wanted.connect(self._on_why_wanted)
         if key == "backends":
             page.logs_wanted.connect(self._on_logs_wanted)

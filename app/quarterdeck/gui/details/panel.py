@@ -27,6 +27,7 @@ from quarterdeck.gui.details.try_it import TryItTab
 from quarterdeck.gui.presenters.badges import Tone
 from quarterdeck.gui.presenters.card import CardState, Verb, card_state
 from quarterdeck.gui.presenters.engines import engine_title
+from quarterdeck.gui.presenters.problems import why_line
 from quarterdeck.gui.widgets.badge import StatusBadge, shade
 from quarterdeck.gui.widgets.elided import ElidedLabel, LinkLine
 
@@ -45,6 +46,7 @@ class DetailsPanel(QFrame):
 
     closed = Signal()
     options_wanted = Signal(str)
+    why_wanted = Signal(str)
 
     def __init__(self, store: Store, commands: Commands, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -56,6 +58,7 @@ class DetailsPanel(QFrame):
         self._build()
         store.model_changed.connect(self._changed)
         store.models_reset.connect(self._reset)
+        store.problems.changed.connect(self._reset)
         commands.busy_changed.connect(self._changed)
         theme.notifier.changed.connect(self._icons)
         self._icons()
@@ -122,7 +125,8 @@ class DetailsPanel(QFrame):
         self.options = QPushButton("Options…")
         self.options.setToolTip("Load with other options than the saved ones, with an estimate of its memory")
         self.options.clicked.connect(self._ask_options)
-        self.retest, self.remark, self.error = LinkLine(), LinkLine(), LinkLine()
+        self.retest, self.remark, self.error, self.why = (LinkLine() for _ in range(4))
+        self.why.clicked.connect(self._open_why)
         self.remark.clicked.connect(self._open_overview)
         self.retest.clicked.connect(self._load_again)
         self.error.clicked.connect(self._open_history)
@@ -143,7 +147,7 @@ class DetailsPanel(QFrame):
         header.addWidget(self.back, 0, Qt.AlignmentFlag.AlignLeft)
         header.addLayout(top)
         header.addLayout(middle)
-        for line in (self.retest, self.remark, self.error, self.progress_line, self.bar):
+        for line in (self.retest, self.remark, self.error, self.why, self.progress_line, self.bar):
             header.addWidget(line)
         self.set_narrow(False)
         return header
@@ -166,7 +170,8 @@ class DetailsPanel(QFrame):
             return
         title = engine_title(model, self._store.backends)
         busy, error = self._commands.busy(self.name), self._commands.error(self.name)
-        self._state = card_state(model, busy=busy, error=error, backend_title=title)
+        why = why_line(self._store.problems.about(f"model:{self.name}"), self._store.problems.titles)
+        self._state = card_state(model, busy=busy, error=error, why=why, backend_title=title)
         self._show_header(self._state)
         self.overview.show_model(model, title)
         self.configuration.show_model(model)
@@ -198,6 +203,7 @@ class DetailsPanel(QFrame):
             (self.retest, state.retest, state.retest_tip),
             (self.remark, *remark),
             (self.error, state.error, state.error),
+            (self.why, state.why, "Show what helps"),
         )
         for line, shown, tip in lines:
             line.setVisible(bool(shown))
@@ -223,10 +229,17 @@ class DetailsPanel(QFrame):
         self.back.setIcon(theme.icon("chevron-left"))
         remark = self._state.remark if self._state is not None else None
         tone, picture = (remark.tone, remark.icon) if remark is not None else (Tone.WARN, "warn")
-        links = ((self.retest, "restart", Tone.WARN), (self.remark, picture, tone), (self.error, "warn", Tone.ERROR))
+        links = (
+            (self.retest, "restart", Tone.WARN), (self.remark, picture, tone), (self.error, "warn", Tone.ERROR),
+            (self.why, "diagnosis", Tone.INFO),
+        )  # fmt: skip
         for line, icon, shown in links:
             line.setIcon(theme.icon(icon, shade(shown).fg))
             line.set_colour(shade(shown).fg)
+
+    @Slot()
+    def _open_why(self) -> None:
+        self.why_wanted.emit(self.name)
 
     @Slot(bool)
     def _overview_dirty(self, dirty: bool) -> None:

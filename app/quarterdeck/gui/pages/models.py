@@ -140,6 +140,7 @@ class ModelsPage(QWidget):
         self.empty.chosen.connect(self._empty_chosen)
         self.panel.closed.connect(self.close_details)
         self.panel.options_wanted.connect(self.load_with_options)
+        self.panel.why_wanted.connect(self._on_why)
         self._store.connection_changed.connect(self._show_state)
         self._store.models_reset.connect(self._show_state)
         self._store.model_removed.connect(self._removed)

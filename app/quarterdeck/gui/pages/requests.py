@@ -24,6 +24,7 @@ from quarterdeck.gui import theme
 from quarterdeck.gui.dialogs.ask import confirm
 from quarterdeck.gui.models.request_list import CAP, FilteredRequests, RequestList
 from quarterdeck.gui.presenters.hardware import Note
+from quarterdeck.gui.presenters.problems import of_request, why_line
 from quarterdeck.gui.presenters.requests import RequestFilter, RequestRow, figures, models_in, to_row
 from quarterdeck.gui.presenters.text import counted
 from quarterdeck.gui.widgets.elided import ElidedLabel
@@ -57,9 +58,11 @@ KEEP_QUESTION = (
 
 
 class RequestsPage(QWidget):
-    """Takes new requests in while it is shown. `connect_wanted` asks the window for the Connect page."""
+    """Takes new requests in while it is shown. `connect_wanted` asks the window for the Connect page, and
+    `why_wanted(subject)` for problems."""
 
     connect_wanted = Signal()
+    why_wanted = Signal(str)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -77,6 +80,7 @@ class RequestsPage(QWidget):
         store.request_finished.connect(self._on_request)
         store.connection_changed.connect(self._on_connection)
         store.settings_changed.connect(self._show_capture)
+        store.problems.changed.connect(self._show_why)
         theme.notifier.changed.connect(self._on_theme)
         for change in (self._rows.rowsInserted, self._rows.rowsRemoved, self._rows.modelReset):
             change.connect(self._show_state)
@@ -125,6 +129,7 @@ class RequestsPage(QWidget):
         self.detail = RequestDetailPanel()
         self.detail.closed.connect(self.table.clearSelection)
         self.detail.copied.connect(self._on_copied)
+        self.detail.why_wanted.connect(self.why_wanted)
         self.detail.hide()
         split = QSplitter(Qt.Orientation.Vertical)
         split.setChildrenCollapsible(False)
@@ -222,8 +227,16 @@ class RequestsPage(QWidget):
         if row is None or row == self.detail.row:
             return
         self.detail.show_row(row)
+        self._show_why()
         if row.view.captured:
             spawn(self._fetch_texts(row.id), name=f"fetch the texts of {row.id}")
+
+    @Slot()
+    def _show_why(self) -> None:
+        row = self.detail.row
+        if row is not None:
+            known = self._store.problems.about(f"model:{row.view.model}") if row.view.error else []
+            self.detail.show_why(why_line(of_request(known, row.view.error or ""), self._store.problems.titles))
 
     async def _fetch_texts(self, identity: str) -> None:
         try:

@@ -70,7 +70,7 @@ def request(target: Target, wanted: Wanted) -> DoctorRequest:
 
 def time_words(step: DoctorStep) -> str:
     """How long a step took."""
-    if step.milliseconds is None:
+    if step.milliseconds is None or step.milliseconds < 1:
         return ""
     return f"{step.milliseconds:.0f} ms" if step.milliseconds < MINUTE_MS else f"{step.milliseconds / 1000:.0f} s"
 
@@ -88,8 +88,8 @@ def verdict(reports: Iterable[DoctorReport]) -> str:
         return seen[0].sentence
     bad = [report.target for report in seen if report.state is StepState.FAILED]
     if not bad:
-        return f"Examined {counted(len(seen), 'connection', 'connections')}: none of them failed."
-    return f"{len(bad)} of {counted(len(seen), 'connection', 'connections')} failed: {', '.join(bad)}."
+        return f"{counted(len(seen), 'examination', 'examinations')}: none of them failed."
+    return f"{len(bad)} of {counted(len(seen), 'examination', 'examinations')} failed: {', '.join(bad)}."
 
 
 def as_text(reports: Iterable[DoctorReport]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ APPLIES: dict[bool | None, Badge] = {
     False: Badge("ok", "Solved", Tone.OK, "Current versions do not have it any more."),
     None: Badge("unknown", "Not known", Tone.NEUTRAL, "Nobody has checked whether current versions still have it."),
 }
+# Names and commands stand between backticks in the page.
+_CODE = re.compile(r"`([^`]+)`")
 EXAMPLE = """## What is wrong, in a few words
 
 Why it happens.
@@ -67,8 +70,8 @@ def sections(issue: KnownIssue) -> list[tuple[str, list[str]]]:
         ("Shows in logs as", list(issue.signatures)),
         ("Known from", [issue.source, checked]),
     ]
-    told = [(heading, [line for line in lines if line]) for heading, lines in parts]
-    return [(heading, lines) for heading, lines in told if lines]
+    told = [(heading, [_CODE.sub(r"“\1”", line) for line in lines if line]) for heading, lines in parts]
+    return [(heading, [f"• {line}" for line in lines] if len(lines) > 1 else lines) for heading, lines in told if lines]
 
 
 def imported_words(result: ImportedIssues) -> str:

@@ -111,6 +111,12 @@ def why_line(views: Sequence[ProblemView], titles: Mapping[str, str]) -> str:
     return f"Why? {worst.title}"
 
 
+def of_request(views: Sequence[ProblemView], error: str) -> list[ProblemView]:
+    """The problems of a model that a failed request of it shows, those with its very error first."""
+    asked = [view for view in views if view.source == "request"]
+    return sorted(asked, key=lambda view: not any(line.text.strip() in error for line in view.evidence))
+
+
 def result_words(result: FixResult) -> tuple[str, str]:
     """What a change came to, and the kind of toast for it."""
     return result.sentence, "warn" if result.worked is False else "ok"

@@ -20,7 +20,7 @@ from quarterdeck.gui.presenters.changes import Remark, remarks
 from quarterdeck.gui.presenters.requests import RequestRow, facts
 from quarterdeck.gui.presenters.texts import side
 from quarterdeck.gui.widgets.badge import StatusBadge
-from quarterdeck.gui.widgets.elided import ElidedLabel
+from quarterdeck.gui.widgets.elided import ElidedLabel, LinkLine
 from quarterdeck.gui.widgets.text_pair import TextPair
 from quarterdeck.schemas.requests import RequestDetail
 
@@ -30,9 +30,10 @@ GAP = 2
 
 
 class RequestDetailPanel(QFrame):
-    """`closed` asks the page to hide it, `copied` says that a text was copied."""
+    """`closed` asks the page to hide it, `copied` says that a text was copied, `why_wanted(subject)` asks for the cause."""
 
     closed = Signal()
+    why_wanted = Signal(str)
     copied = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -88,7 +89,12 @@ class RequestDetailPanel(QFrame):
         self._summary.setVerticalSpacing(6)
         for place in range(FACT_COLUMNS):
             self._summary.setColumnStretch(2 * place + 1, 1)
+        self.why = LinkLine()
+        self.why.setToolTip("Show what helps")
+        self.why.clicked.connect(self._open_why)
+        self.why.hide()
         column.addWidget(self.error)
+        column.addWidget(self.why)
         column.addLayout(self._summary)
         column.addStretch()
         area = QScrollArea()
@@ -108,6 +114,11 @@ class RequestDetailPanel(QFrame):
         self.error.setVisible(bool(view.error))
         self._show_summary(facts(row), remarks(view))
         self.show_texts(RequestDetail(request=view))
+
+    def show_why(self, words: str) -> None:
+        """The line that leads to the problem which the request shows; empty where there is none."""
+        self.why.setText(words)
+        self.why.setVisible(bool(words))
 
     def show_texts(self, detail: RequestDetail) -> None:
         """The four texts, or in their place why there are none."""
@@ -145,7 +156,15 @@ class RequestDetailPanel(QFrame):
             self._summary.addWidget(told, down, 1, 1, 2 * FACT_COLUMNS - 1)
 
     @Slot()
+    def _open_why(self) -> None:
+        if self.row is not None:
+            self.why_wanted.emit(f"model:{self.row.view.model}")
+
+    @Slot()
     def _icons(self) -> None:
+        told = theme.tokens().info.fg
+        self.why.setIcon(theme.icon("diagnosis", told))
+        self.why.set_colour(told)
         self._close.setIcon(theme.icon("close", theme.tokens().muted))
 
 
