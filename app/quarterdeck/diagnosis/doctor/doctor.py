@@ -44,13 +44,13 @@ _ALONG = (
     Check("front", "Web server in front", front.check_front, ("http",)),
     Check("path", "Path", serving.check_path, ("http",), _serves),
     Check("key", "Key", serving.check_key, ("http", "path"), _serves),
-    Check("models", "Models", serving.check_models, ("http", "path", "key"), _serves),
-    Check("chat", "One word from a model", asking.check_chat, ("http", "path", "key", "models"), _serves),
-    Check("stream", "Streaming", streaming.check_stream, ("http", "path", "key", "models", "chat"), _serves),
-    Check("tools", "Tool calls", asking.check_tools, ("http", "path", "key", "models", "chat"), _serves),
+    Check("models", "Models", serving.check_models, ("http", "path"), _serves),
+    Check("chat", "One word from a model", asking.check_chat, ("http", "path", "models"), _serves),
+    Check("stream", "Streaming", streaming.check_stream, ("http", "path", "models", "chat"), _serves),
+    Check("tools", "Tool calls", asking.check_tools, ("http", "path", "models", "chat"), _serves),
     Check("cors", "Web pages (CORS)", pages.check_cors, ("http",), lambda target: bool(target.origin)),
     Check("websocket", "WebSocket", pages.check_websocket, ("http",), lambda target: bool(target.websocket)),
-    Check("balance", "Load balancing", front.check_balance, ("http", "path", "key"), _serves),
+    Check("balance", "Load balancing", front.check_balance, ("http", "path", "models"), _serves),
     Check("health", "Health check", front.check_health, ("http",)),
 )
 TITLES = {"address": "Address", "proxies": "Proxies", "dns": "Name", "tcp": "Connection", "tls": "Certificate"} | {

@@ -14,6 +14,7 @@ from quarterdeck.diagnosis.doctor.findings import Found, StepError, counted, fai
 from quarterdeck.diagnosis.doctor.visit import Visit, clean_key
 
 API = "/v1"
+_LOCKED = (401, 403, 407)
 _LOGIN = ("login", "signin", "sign-in", "oauth", "sso", "/auth")
 _ELSEWHERE = ("/v1", "/api/v1", "/openai/v1", "/v1beta/openai", "/openai", "/api")
 
@@ -186,7 +187,7 @@ def _reason(first: Try) -> str:
 
 
 def _kind(answer: Answer, field: str) -> Kind:
-    if answer.status in (401, 403, 407):
+    if answer.status in _LOCKED:
         return Kind.LOCKED
     if answer.status < 300:
         return _kind_of_body(answer, field)
@@ -210,7 +211,7 @@ async def check_key(visit: Visit) -> Found:
     """Whether the key is needed, and accepted."""
     listing = visit.listing
     assert listing is not None
-    if listing.status in (401, 403, 407):
+    if listing.status in _LOCKED:
         return _locked(visit, listing)
     if listing.status >= 400:
         return skipped("The server did not come so far as to look at the key.")
@@ -247,6 +248,8 @@ async def check_models(visit: Visit) -> Found:
     """Which models there are, and whether the wanted one is among them."""
     listing = visit.listing
     assert listing is not None
+    if listing.status in _LOCKED:
+        return skipped("Not tried, because of “Key”.")
     if listing.status >= 400:
         told = explain(listing.status, listing.text)
         return failed(told.code, f"The list of models did not come: {told.meaning}", told.fix)

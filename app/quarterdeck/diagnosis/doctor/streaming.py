@@ -24,7 +24,7 @@ _MOST_BYTES = 2 * 1024 * 1024
 
 _BUFFERED_FIX = (
     "Switch buffering off in the web server on the way; in nginx: proxy_buffering off; "
-    "in Apache: flushpackets=on; in Caddy: flush_interval -1."
+    "in Apache: flushpackets=on; in Caddy: flush_interval -1. Leave text/event-stream out of compression too."
 )
 
 
