@@ -24,7 +24,6 @@ from quarterdeck.control.relay import Relay
 from quarterdeck.control.services import Services
 from quarterdeck.core_clients import ClientSide
 from quarterdeck.core_mending import Mending
-from quarterdeck.diagnosis.known_issues.catalogue import KnownIssues
 from quarterdeck.errors import AppError
 from quarterdeck.hardware.fingerprint import fingerprint
 from quarterdeck.hardware.memory import MemoryWatch
@@ -54,7 +53,6 @@ from quarterdeck.storage.events import EventLog
 from quarterdeck.storage.secrets import Secrets
 from quarterdeck.tasks import spawn
 
-KNOWN_ISSUES = "known-issues.md"
 OWN_LOG = "quarterdeck"
 START_COMMANDS = "bad_start_commands"
 ORIGINS = "bad_origins"
@@ -267,7 +265,6 @@ class Core:
     async def _listen(self, *, public: bool, strict_port: bool) -> None:
         private = bind("127.0.0.1", 0)
         self.control_url = f"http://127.0.0.1:{private.getsockname()[1]}"
-        known_issues = KnownIssues(self.folders.data / KNOWN_ISSUES)
         mending = Mending(
             self._database,
             self._scheduler,
@@ -279,8 +276,11 @@ class Core:
             settings=self._settings,
             change=self.preferences.change,
             logs=self.logs,
-            known_issues=known_issues,
+            follower=self._follower,
+            folders=self.folders,
+            public_url=lambda: self.public_url,
         )
+        self._stack.push_async_callback(mending.close)
         services = Services(
             scheduler=self._scheduler,
             servers=self._servers,
@@ -297,7 +297,8 @@ class Core:
             problems=mending.problems,
             fixer=mending.fixer,
             bundle=mending.bundle,
-            known_issues=known_issues,
+            reporter=mending.reporter,
+            known_issues=mending.known_issues,
             preferences=self.preferences,
             logs=self.logs,
             issues=self._issues,

@@ -8,25 +8,34 @@ from typing import Any
 
 from quarterdeck import __version__
 from quarterdeck.backends.logs import LogBook
+from quarterdeck.diagnosis.drift.applying import Applier
+from quarterdeck.diagnosis.drift.fixing import KINDS, ConfigFixes
 from quarterdeck.diagnosis.known_issues.catalogue import KnownIssues
+from quarterdeck.diagnosis.report.reporter import Reporter
+from quarterdeck.errors import AppError
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.mending.bundle import Bundle
 from quarterdeck.mending.fixes import Fixer
 from quarterdeck.mending.known import Known
 from quarterdeck.mending.ledger import Ledger
-from quarterdeck.mending.makers import LoadConfigMaker, Maker, MemoryMaker, ServerMaker, SettingMaker, Trial
+from quarterdeck.mending.makers import FileMaker, LoadConfigMaker, Maker, MemoryMaker, ServerMaker, SettingMaker, Trial
 from quarterdeck.mending.problems import Problems
 from quarterdeck.mending.sources import IssueProblems, ModelProblems, RequestProblems, ServerProblems
 from quarterdeck.proxy.records.log import RequestLog
+from quarterdeck.scheduling.facts import FactFinder
+from quarterdeck.scheduling.follower import Follower
 from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.scheduling.servers import Servers
+from quarterdeck.schemas.backends import BackendState
 from quarterdeck.schemas.models import AttemptView
-from quarterdeck.schemas.problems import FixKind
-from quarterdeck.settings import Settings
+from quarterdeck.schemas.problems import FixKind, ProblemView
+from quarterdeck.settings import Folders, Settings
 from quarterdeck.storage.database import Database
 
+BACKUPS = "backups"
+KNOWN_ISSUES = "known-issues.md"
 SAMPLE_PATIENCE = 1.0
 
 
@@ -46,12 +55,28 @@ class Mending:
         settings: Callable[[], Settings],
         change: Callable[[dict[str, Any]], Awaitable[object]],
         logs: Mapping[str, LogBook],
-        known_issues: KnownIssues,
+        follower: Follower,
+        folders: Folders,
+        public_url: Callable[[], str | None],
     ) -> None:
         """`change` changes settings as the settings page does."""
         self._scheduler = scheduler
+        self._landscape = landscape
+        self._servers = servers
         self._settings = settings
-        known = Known(known_issues, scheduler.catalog, landscape)
+        self.known_issues = KnownIssues(folders.data / KNOWN_ISSUES)
+        self._facts = FactFinder(
+            scheduler,
+            servers,
+            landscape,
+            follower,
+            settings=settings,
+            logs=logs,
+            public_url=public_url,
+            version=__version__,
+        )
+        self.reporter = Reporter(self._facts, problems=self._all_problems)
+        known = Known(self.known_issues, scheduler.catalog, landscape)
         self.problems = Problems(
             [
                 ModelProblems(scheduler, settings),
@@ -59,14 +84,24 @@ class Mending:
                 RequestProblems(requests, scheduler, settings),
                 IssueProblems(issues),
                 known.problems,
+                self.reporter.problems,
             ],
             known.explain,
+        )
+        files = FileMaker(
+            ConfigFixes(
+                self.reporter.files,
+                Applier(
+                    folders.data / BACKUPS, restart=lambda name: landscape.act(name, "restart"), models=self._models_of
+                ),
+            )
         )
         makers: dict[FixKind, Maker] = {
             FixKind.LOAD_CONFIG: LoadConfigMaker(scheduler),
             FixKind.SETTING: SettingMaker(settings, change, Trial(scheduler)),
             FixKind.FREE_MEMORY: MemoryMaker(scheduler),
             FixKind.START_SERVER: ServerMaker(landscape),
+            **dict.fromkeys(KINDS, files),
         }
         self.fixer = Fixer(self.problems, makers, Ledger(database))
         self.bundle = Bundle(
@@ -76,6 +111,7 @@ class Mending:
                 "models": self._models,
                 "attempts": self._attempts,
                 "problems": self.problems.all,
+                "drift": self.reporter.drift,
                 "fixes": self.fixer.applied,
                 "requests": lambda: _now(requests.recent()),
                 "backends": lambda: _now(landscape.views()),
@@ -83,6 +119,19 @@ class Mending:
             },
             logs,
         )
+
+    async def close(self) -> None:
+        await self._facts.close()
+
+    async def _all_problems(self) -> list[ProblemView]:
+        return await self.problems.all()
+
+    async def _models_of(self, server: str) -> list[str]:
+        await self._servers.look_again(server)
+        view = self._landscape.view(server)
+        if view.state not in (BackendState.RUNNING, BackendState.DEFECT):
+            raise AppError("not_answering", f"{view.title} does not answer.", view.detail or "", status=503)
+        return view.models
 
     async def _shown_settings(self) -> dict[str, Any]:
         secret = {name for name, field in Settings.model_fields.items() if _is_secret(field.json_schema_extra)}

@@ -22,6 +22,7 @@ from quarterdeck.control import (
     openapi,
     orchestrate,
     problems,
+    report,
     requests,
     routing,
     servers,
@@ -59,6 +60,7 @@ def build_app(services: Services, *, access: Access, proxy: Proxy, client_routes
         app.include_router(room.router(services))
     app.include_router(diagnosis.router())
     app.include_router(known_issues.router(services.known_issues))
+    app.include_router(report.router(services.reporter))
     others = [*client_routes, *proxy.routes()]
     app.router.routes.extend(others)
     openapi.describe(app, others)

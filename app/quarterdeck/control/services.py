@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.control.preferences import Preferences
 from quarterdeck.diagnosis.known_issues.catalogue import KnownIssues
+from quarterdeck.diagnosis.report.reporter import Reporter
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.mending.bundle import Bundle
 from quarterdeck.mending.fixes import Fixer
@@ -47,6 +48,7 @@ class Services:
     fixer: Fixer
     bundle: Bundle
     known_issues: KnownIssues
+    reporter: Reporter
     preferences: Preferences
     logs: Mapping[str, LogBook]
     issues: Issues

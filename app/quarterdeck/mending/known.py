@@ -46,10 +46,15 @@ class Known:
         ]
 
     def _explain(self, asked: Iterable[tuple[ProblemView, Situation]]) -> None:
+        classes = {issue.id: issue.classes for issue in self._issues.all()}
         for problem, situation in asked:
-            found = self._issues.match(situation)
-            if found and problem.known_issue is None:
-                problem.known_issue = found[0].issue_id
+            # What is known of a model need not be why it failed.
+            found = [
+                match.issue_id
+                for match in self._issues.match(situation)
+                if match.evidence or problem.failure_class in classes[match.issue_id]
+            ]
+            problem.known_issue = problem.known_issue or next(iter(found), None)
 
 
 def _situation(problem: ProblemView, view: ModelView | None) -> Situation:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from quarterdeck.diagnosis.drift.fixing import ConfigFixes
 from quarterdeck.errors import AppError
 from quarterdeck.mending.configs import changes, merged, shown
 from quarterdeck.scheduling.landscape import Landscape
@@ -194,6 +195,23 @@ class ServerMaker:
 
     async def undo(self, back: Mapping[str, Any]) -> str:
         raise AppError("cannot_undo", "A start is not taken back.", "Stop the server on the Backends page.", status=409)
+
+
+class FileMaker:
+    """Changes configuration files and their git state: with a copy, a look whether it works, and the way back."""
+
+    def __init__(self, fixes: ConfigFixes) -> None:
+        self._fixes = fixes
+
+    async def preview(self, fix: Fix) -> FixPreview:
+        return await self._fixes.preview(fix)
+
+    async def make(self, fix: Fix) -> Made:
+        done = await self._fixes.apply(fix)
+        return Made(done.sentence, done.changes, None, done.undo)
+
+    async def undo(self, back: Mapping[str, Any]) -> str:
+        return await self._fixes.undo(dict(back))
 
 
 def _consequence(name: str, *, restarts: bool, retries: bool) -> str:

@@ -49,6 +49,8 @@ class Offers:
 
     def _take(self, problem: ProblemView, view: ModelView, remedy: Remedy) -> None:
         patch = remedy.patch or {}
+        if patch and all(value is None for value in patch.values()) and not self._fits(view, patch):
+            return  # It takes away what is not there.
         if remedy.kind is RemedyKind.LOAD_CONFIG and self._fits(view, patch):
             problem.fixes.append(_load_config(view, remedy.title, patch))
         elif remedy.kind is RemedyKind.SETTING and patch and patch.keys() <= Settings.model_fields.keys():

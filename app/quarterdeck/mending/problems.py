@@ -28,7 +28,9 @@ class Problems:
         ]
         await self._explain(found)
         found.sort(key=lambda problem: problem.since.timestamp() if problem.since else 0.0, reverse=True)
-        return sorted(found, key=lambda problem: _ORDER.index(problem.severity))
+        found.sort(key=lambda problem: _ORDER.index(problem.severity))
+        # Two who find the same tell it once, and as bad as the one who finds it worse.
+        return list({_same(problem): problem for problem in reversed(found)}.values())[::-1]
 
     async def get(self, id: str) -> ProblemView:
         """Raises AppError `problem_over` (404)."""
@@ -36,3 +38,7 @@ class Problems:
         if found is None:
             raise AppError("problem_over", "This problem is over.", "Look at the list of problems again.", status=404)
         return found
+
+
+def _same(problem: ProblemView) -> tuple[str, str]:
+    return problem.subject, problem.failure_class or problem.id

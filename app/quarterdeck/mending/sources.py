@@ -54,7 +54,7 @@ def _of_attempt(view: ModelView, attempt: AttemptView, offers: Offers) -> Proble
         source="attempt",
         subject=f"model:{view.name}",
         title=f"“{view.name}” did not load: {told.title[:1].lower()}{told.title[1:]}" if told else _plain_title(view),
-        why=attempt.error or (told.why if told else ""),
+        why=told.why if told else attempt.error or "",
         hint=attempt.hint or "",
         failure_class=attempt.failure_class,
         evidence=told.evidence if told else [],
@@ -106,9 +106,12 @@ class ServerProblems:
 
 
 def _is_wrong(view: BackendView, *, attached: bool) -> bool:
-    """An engine of ours may rest, and why it ended is told of its model; a server that was made known should run."""
-    bad = {BackendState.FAILED, BackendState.STOPPED, BackendState.DEFECT} if attached else {BackendState.DEFECT}
-    return view.state in bad
+    """An engine of ours may rest, and why it ended is told of its model; a server that was made known should run.
+
+    One that runs as a service is told of by the drift.
+    """
+    down = view.state in (BackendState.FAILED, BackendState.STOPPED)
+    return view.state is BackendState.DEFECT or (down and attached and "start" not in view.actions)
 
 
 def _of_server(view: BackendView) -> ProblemView:
