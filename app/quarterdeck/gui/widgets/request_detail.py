@@ -30,7 +30,7 @@ GAP = 2
 
 
 class RequestDetailPanel(QFrame):
-    """`closed` asks the page to hide it, `copied` says that a text was copied, `why_wanted(subject)` asks for the cause."""
+    """`closed` asks the page to hide it, `copied` says that a text was copied, `why_wanted(subject)` asks why."""
 
     closed = Signal()
     why_wanted = Signal(str)
