@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.diagnosis import rules
+from quarterdeck.diagnosis.matching.index import Probe, lowered
 from quarterdeck.diagnosis.matching.literals import shape
 from quarterdeck.diagnosis.rules import RuleError, parse_rules, rule_files, shipped_texts
 
@@ -154,3 +155,13 @@ def test_every_match_holds_a_word_of_each_set(pattern: str, data: st.DataObject)
     known = shape(pattern)
     for words in (known.words, *known.also) if known.words else known.also:
         assert any(word in text.lower() for word in words)
+
+
+@given(pattern=PATTERNS.filter(lambda text: "^" not in text), data=st.data())
+def test_in_a_long_line_the_same_is_found_as_by_a_plain_search(pattern: str, data: st.DataObject) -> None:
+    around = st.text(alphabet="ab1 x-", min_size=120, max_size=150)
+    middle = data.draw(st.from_regex(re.compile(pattern, re.IGNORECASE | re.ASCII)))
+    line = f"{data.draw(around)}{middle}{data.draw(around)}".replace("İ", "I")
+    plain = re.compile(pattern, re.IGNORECASE).search(line)
+    found = Probe(pattern).search(line, lowered(line))
+    assert (found and found.span()) == (plain and plain.span())

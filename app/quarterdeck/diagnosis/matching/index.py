@@ -13,6 +13,8 @@ from quarterdeck.diagnosis.matching.lines import bare
 from quarterdeck.diagnosis.matching.literals import shape
 from quarterdeck.diagnosis.rules import RuleFile, rule_files
 
+_LONG = 200
+
 
 class Probe:
     """One pattern, however many rules use it; compiled when its words are first met."""
@@ -20,7 +22,7 @@ class Probe:
     def __init__(self, text: str) -> None:
         self.text = text
         self._anchored = "^" in text
-        self._also = shape(text).also
+        self._shape = shape(text)
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:
@@ -30,11 +32,21 @@ class Probe:
         """Its match in a line, where `^` stands for the beginning of the line or of its message. `lower` is the line in
         lower case.
         """
-        for words in self._also:
+        for words in self._shape.also:
             if not any(word in lower for word in words):
                 return None
-        match = self._expression.search(line)
+        match = self._expression.search(line, *self._window(lower))
         return self._expression.search(bare(line)) if match is None and self._anchored else match
+
+    def _window(self, lower: str) -> tuple[int, int]:
+        """The part of a line in which it can match: of a long one, what is near its words."""
+        reach, words = self._shape.reach, self._shape.words
+        if reach is None or len(lower) <= _LONG:
+            return 0, len(lower)
+        first = min((at for word in words if (at := lower.find(word)) >= 0), default=0)
+        last = max((at + len(word) for word in words if (at := lower.rfind(word)) >= 0), default=len(lower))
+        # One more on either side, so that no end of the part is taken for the end of the line or of a word.
+        return max(0, first - reach - 1), last + reach + 1
 
 
 class Index:

@@ -18,7 +18,7 @@ _COPIED_COLOURS = re.compile(r"(?:\^\[|\\u001b|\\x1b|\\033|\\e)\[[\d;]*m|\[\d{1,
 # From here on a line repeats a template or what somebody wrote to a model: words that prove nothing. What a template
 # says by itself comes after a mark of its own.
 _REPEATED = re.compile(r"\{%|\{\{|\bprompt: ?['\"]")
-_SPOKEN = re.compile(r"\b(?:Jinja Exception|TemplateError|UndefinedError): ")
+_SPOKEN = re.compile(r"\b(?:Jinja Exception|TemplateError|UndefinedError): ", re.IGNORECASE)
 
 _DATE = r"\d{4}[-/]\d\d[-/]\d\d|\d\d[-/]\d\d(?:[-/]\d\d(?:\d\d)?)?|[A-Z][a-z]{2} +\d{1,2}"
 _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z| ?[+-]\d\d:?\d\d)?"
@@ -37,6 +37,7 @@ _PREFIX = re.compile(
             r"[\w.-]+ [\w.@/-]+\[\d+\]: ",
             r"[\w.-]+-?\d* +\| ",
             r"(?:stdout|stderr) [FP] ",
+            r">+ ",
             r"\d+\.\d+\.\d+\.\d+ [A-Z] +",
         ]
     )

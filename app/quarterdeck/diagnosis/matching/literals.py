@@ -20,6 +20,7 @@ SHORTEST_OF_CONTEXT = 3
 MOST_WORDS = 48
 _MOST_MEMBERS = 4
 _MOST_ALSO = 12
+_FARTHEST = 1000
 _NOTHING = frozenset({""})
 
 Words = frozenset[str]
@@ -30,12 +31,14 @@ class Shape:
     """What is known of a regular expression without running it.
 
     `words` are in lower case, and one of them stands in every match, whatever the case of its letters; so does one of
-    each set of `also`. `groups` are the names of its groups.
+    each set of `also`. `groups` are the names of its groups. `reach` is how many characters before and after such a
+    word it looks at, at most; None where that is not bounded.
     """
 
     words: Words
     also: tuple[Words, ...]
     groups: frozenset[str]
+    reach: int | None
 
     @property
     def shortest(self) -> int:
@@ -50,7 +53,10 @@ def shape(pattern: str) -> Shape:
     _, required = _sequence(parsed)
     best = _best(required)
     also = (words for words in required if words != best and _shortest(words) > 1 and len(words) <= _MOST_ALSO)
-    return Shape(best, tuple(dict.fromkeys(also)), frozenset(parsed.state.groupdict))
+    reach = parsed.getwidth()[1] + _looked_ahead(parsed)
+    return Shape(
+        best, tuple(dict.fromkeys(also)), frozenset(parsed.state.groupdict), reach if reach <= _FARTHEST else None
+    )
 
 
 def _shortest(words: Words) -> int:
@@ -103,6 +109,21 @@ def _members(value: list[tuple[Any, Any]]) -> Words | None:
     if len(value) > _MOST_MEMBERS or any(kind is not kinds.LITERAL for kind, _ in value):
         return None
     return frozenset(chr(code).lower() for _, code in value)
+
+
+def _looked_ahead(items: Iterable[Any]) -> int:
+    """How far all that look around reach together; more than any line is long where that is not bounded."""
+    total = 0
+    for kind, value in items:
+        if kind in (kinds.ASSERT, kinds.ASSERT_NOT):
+            total += value[1].getwidth()[1] + _looked_ahead(value[1])
+        elif kind is kinds.BRANCH:
+            total += sum(_looked_ahead(branch) for branch in value[1])
+        elif kind in (kinds.SUBPATTERN, kinds.MAX_REPEAT, kinds.MIN_REPEAT, kinds.POSSESSIVE_REPEAT):
+            total += _looked_ahead(value[-1])
+        elif kind is kinds.ATOMIC_GROUP:
+            total += _looked_ahead(value)
+    return int(total)
 
 
 def _branches(parts: list[Part]) -> Part:
