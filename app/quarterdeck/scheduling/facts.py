@@ -121,8 +121,17 @@ class FactFinder:
         for view in self._landscape.views():
             if view.name in shown and not view.address:
                 continue
-            if view.address or view.owner.kind in _SERVICES or view.state is BackendState.FAILED:
+            if self._is_meant(view):
                 yield self._of_view(view)
+
+    def _is_meant(self, view: BackendView) -> bool:
+        """Whether a server matters: it is there, has an owner or a model, or failed. Who has no Ollama misses none."""
+        if view.owner.kind in _SERVICES or view.state is BackendState.FAILED:
+            return True
+        if not view.address:
+            return False
+        rests = view.state is BackendState.STOPPED and view.name in self._scheduler.backends
+        return not rests or any(model.backend == view.name for model in self._scheduler.catalog.all())
 
     def _of_view(self, view: BackendView) -> _Seen:
         url = view.address or ""
@@ -134,7 +143,7 @@ class FactFinder:
             title=view.title,
             address=url,
             state=_STATES.get(view.state, Running.CHANGING),
-            detail=view.detail or "",
+            detail="" if view.state is BackendState.RUNNING else view.detail or "",
             owner=view.owner.kind.value,
             unit=view.owner.name or "",
             pid=view.pid,
@@ -187,7 +196,8 @@ class FactFinder:
         if fact.kind not in _LOADS_ON_REQUEST and is_loopback(url) and len(models) == 1:
             process = (fact.pid, fact.started_at)
             works, said = await self._asking.tools(url, models[0].id, headers, process=process, ask=thorough)
-            models = (replace(models[0], tools=works, tools_error=said),)
+            flags = suggest_tool_flags(None, models[0].id) if fact.kind == BackendKind.VLLM else {}
+            models = (replace(models[0], tools=works, tools_error=said, tool_flags=flags),)
         state = Running.DEFECT if any(model.tools is False for model in models) else fact.state
         return replace(fact, models=models, state=state)
 

@@ -35,12 +35,16 @@ class GatewayRoute:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model that a server offers. `context_length` in tokens; `tools` is what a tiny tool call showed."""
+    """A model that a server offers. `context_length` in tokens; `tools` is what a tiny tool call showed.
+
+    `tool_flags` are the options with which the server would take tool calls, where they are known.
+    """
 
     id: str
     context_length: int | None = None
     tools: bool | None = None
     tools_error: str = ""
+    tool_flags: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def _tools(facts: Facts, found: Sequence[Difference]) -> Iterator[ProblemView]:
         if refused is None or not _is_declared(server, refused.id, facts, found):
             continue
         model = _model_at(facts, server, refused.id)
-        flags = model.tool_flags if model else {}
+        flags = (model.tool_flags if model else {}) or refused.tool_flags
         fixes = []
         if model is not None and model.loaded and flags:
             patch: dict[str, JsonValue] = {name: _json(value) for name, value in flags.items()}
@@ -74,8 +74,8 @@ def _tools(facts: Facts, found: Sequence[Difference]) -> Iterator[ProblemView]:
             source=SOURCE,
             subject=f"server:{server.name}",
             title=f"{server.title} cannot call tools, though its clients are told that it can",
-            why=f"A tool call was refused: {refused.tools_error} Every request with tools fails, and clients that try "
-            "again may give up for good.",
+            why=f"A tool call was refused: {refused.tools_error.rstrip('.')}. Every request with tools fails, "
+            "and clients that try again may give up for good.",
             hint="Restart the server with its two options for tool calling.",
             failure_class=TOOLS_CLASS,
             evidence=[Evidence(line=0, text=refused.tools_error)],

@@ -93,7 +93,8 @@ def _assessment(facts: Facts, problems: Sequence[ProblemView]) -> str:
         parts.append("configurations do not agree with what runs")
     if parts:
         text = ", ".join(parts)
-        return f"{text[:1].upper()}{text[1:]}."
+        # Names such as vLLM are written as they are.
+        return f"{text[:1].upper()}{text[1:]}." if text.split()[0].islower() else f"{text}."
     if any(each.severity in _GRAVE for each in problems):
         return "Everything runs, with problems."
     return "Everything that is known runs as declared." if facts.servers else "No server is known yet."
