@@ -37,6 +37,7 @@ class Server:
 
     root: str = "/v1"
     key: str = ""
+    open_list: bool = False
     models: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "tiny", "object": "model"}])
     ollama: bool = False
     loaded: list[str] | None = None
@@ -81,7 +82,8 @@ class Server:
             return web.json_response({"status": "ok"})
         if "socket.io" in path or path == "/live":
             return await self._socket(request)
-        if self.key and path.startswith(self.root) and request.headers.get("Authorization") != f"Bearer {self.key}":
+        guarded = path.startswith(self.root) and not (self.open_list and path.endswith("/models"))
+        if self.key and guarded and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": {"message": f"Incorrect API key provided: {self.key}"}}, status=401)
         handler = {
             f"GET {self.root}/models": self._list,
@@ -161,6 +163,8 @@ class Server:
             return self._poll(request)
         if self.websocket == "none":
             return web.json_response({}, status=404)
+        if self.websocket == "refused" and "Origin" in request.headers:
+            return web.Response(status=403)
         if self.websocket == "origin":
             return web.Response(status=400, text='"Not an accepted origin."')
         if self.websocket == "dropped" or "Upgrade" not in request.headers:

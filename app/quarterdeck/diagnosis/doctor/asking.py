@@ -33,6 +33,9 @@ async def check_chat(visit: Visit) -> Found:
             "Name a model to have it asked; it will be loaded.",
         )
     answer = await _ask(visit, "Say hi.", max_tokens=1)
+    if answer.status == 401 and not visit.key:
+        finding = "The list of models is open, but a question needs an API key, and none was given."
+        return failed("key_missing", finding, "Enter the API key of this server.")
     trouble = _refusal(answer)
     if trouble:
         return trouble

@@ -16,6 +16,7 @@ from quarterdeck.diagnosis.doctor.calling import MOST_BODY
 from quarterdeck.diagnosis.doctor.catalogue import explain
 from quarterdeck.diagnosis.doctor.findings import Found, failed, ok, warn
 from quarterdeck.diagnosis.doctor.visit import Visit
+from quarterdeck.schemas.doctor import StepState
 
 STRANGER = "https://stranger.invalid"
 """A page that no server has reason to trust."""
@@ -51,7 +52,15 @@ async def check_cors(visit: Visit) -> Found:
             f"The server allows pages of {allowed}, not of {origin}.",
             f"Add {origin} to its list. {_NAMES}",
         )
-    return _headers(answer.headers) or await _actual(visit, origin)
+    found = _headers(answer.headers) or await _actual(visit, origin)
+    named = _words(answer.headers.get("Access-Control-Allow-Headers", ""))
+    if found.state is StepState.OK and visit.key and "authorization" not in named:
+        return warn(
+            "cors_key_by_star",
+            f"Pages of {origin} may use the server, but the header of the key is allowed only by “*”.",
+            "Newer browsers want it by name: add authorization to Access-Control-Allow-Headers.",
+        )
+    return found
 
 
 def _wrong_origin(visit: Visit, origin: str) -> Found | None:
@@ -102,8 +111,7 @@ def _headers(headers: Mapping[str, str]) -> Found | None:
         )
     names = _words(headers.get("Access-Control-Allow-Headers", ""))
     missing = [name for name in ("authorization", "content-type") if name not in names]
-    # The star does not stand for the key's header: browsers want it by name.
-    if missing and not ("*" in names and missing == ["content-type"]):
+    if missing and "*" not in names:
         return failed(
             "cors_headers",
             f"The page may not send the header{'s' if len(missing) > 1 else ''} {' and '.join(missing)}.",
@@ -151,18 +159,27 @@ async def check_websocket(visit: Visit) -> Found:
     url = visit.address.root + (f"{path.rstrip('/')}/?EIO=4&transport=websocket" if socketio else path)
     origin = visit.target.origin or visit.address.root
     headers = {**visit.headers, "Origin": origin}
+    status, body, http10 = await _wish(visit, url, headers)
+    if status in (401, 403) and (await _wish(visit, url, visit.headers))[0] == 101:
+        return failed("websocket_origin", f"The server does not accept WebSockets from pages of {origin}.",
+                      "Add the address of the page to CORS_ALLOW_ORIGIN and restart the server.")  # fmt: skip
+    if status != 101:
+        return _not_upgraded(status, body, path, http10=http10)
+    return await _first_word(visit, url, headers) if socketio else ok(f"A WebSocket opens at {path}.")
+
+
+async def _wish(visit: Visit, url: str, headers: Mapping[str, str]) -> tuple[int, str, bool]:
+    """Status and text of the answer to a wish to become a WebSocket, and whether it is HTTP/1.0."""
     wish = {
         "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
     }  # fmt: skip
-    async with visit.caller.open(
-        "GET", url, headers={**headers, **wish}, limit=visit.limits.websocket, read_until_eof=False
-    ) as answer:
-        if answer.status != 101:
-            body = (await answer.content.read(MOST_BODY)).decode("utf-8", "replace")
-            http10 = answer.version == aiohttp.HttpVersion10
-            return _not_upgraded(answer.status, body, path, http10=http10)
-    return await _first_word(visit, url, headers) if socketio else ok(f"A WebSocket opens at {path}.")
+    limit = visit.limits.websocket
+    async with visit.caller.open("GET", url, headers={**headers, **wish}, limit=limit, read_until_eof=False) as answer:
+        http10 = answer.version == aiohttp.HttpVersion10
+        if answer.status == 101:
+            return 101, "", http10
+        return answer.status, (await answer.content.read(MOST_BODY)).decode("utf-8", "replace"), http10
 
 
 def _not_upgraded(status: int, body: str, path: str, *, http10: bool) -> Found:

@@ -16,7 +16,7 @@ from quarterdeck.diagnosis.doctor.visit import Visit, clean_key
 API = "/v1"
 _LOCKED = (401, 403, 407)
 _LOGIN = ("login", "signin", "sign-in", "oauth", "sso", "/auth")
-_ELSEWHERE = ("/v1", "/api/v1", "/openai/v1", "/v1beta/openai", "/openai", "/api")
+_ELSEWHERE = ("/v1", "/openai/v1", "/api", "/api/v1", "/v1beta/openai", "/openai")
 
 
 class Kind(Enum):
@@ -216,7 +216,7 @@ async def check_key(visit: Visit) -> Found:
     if listing.status >= 400:
         return skipped("The server did not come so far as to look at the key.")
     if not visit.key:
-        return ok("No key is needed.")
+        return ok("The list of models needs no key.")
     if clean_key(visit.target.key) != visit.target.key:
         return warn(
             "key_form",

@@ -134,7 +134,7 @@ def _judge(visit: Visit, stream: Stream, answer: aiohttp.ClientResponse, seconds
     if "Content-Length" in answer.headers and len(stream.times) > 1:
         finding = "The stream came with its length, so something had collected all of it before."
         return failed("stream_buffered", finding, _BUFFERED_FIX)
-    told = f"{len(stream.times)} pieces came as they were made, in {first:.1f} to {seconds:.1f} s."
+    told = f"{len(stream.times)} pieces came one by one, the first after {first:.1f} s, the last after {seconds:.1f} s."
     return _flaw(stream, answer) or ok(told)
 
 
