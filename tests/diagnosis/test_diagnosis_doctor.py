@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fault_wall import CORS, ORIGIN, Certificates, Server, forwarding, serving, talking
@@ -22,13 +23,17 @@ HEADERS, METHODS = "Access-Control-Allow-Headers", "Access-Control-Allow-Methods
 SECRET = "sk-very-secret-1234567890"
 
 
-async def examine(url: str, *, limits: Limits = QUICK, trust: Callable[[], ssl.SSLContext] | None = None,
-                  environment: dict[str, str] | None = None, root: Path = Path("/nowhere"),
-                  **asked: str | bool) -> DoctorReport:  # fmt: skip
-    machine = Machine({}, root=root)
-    doctor = Doctor(limits, trust=trust or ssl.create_default_context, environment=environment or {}, machine=machine)
-    target = Target("the server", url, **asked)  # type: ignore[arg-type]
-    told = [step async for step in doctor.examine(target)]
+async def examine(
+    url: str,
+    *,
+    limits: Limits = QUICK,
+    trust: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+    environment: Mapping[str, str] = {},
+    root: Path = Path("/nowhere"),
+    **asked: Any,
+) -> DoctorReport:
+    doctor = Doctor(limits, trust=trust, environment=environment, machine=Machine({}, root=root))
+    told = [step async for step in doctor.examine(Target("the server", url, **asked))]
     assert isinstance(told[-1], DoctorReport)
     assert told[-1].steps == told[:-1]
     return told[-1]
@@ -98,7 +103,7 @@ async def test_nothing_is_wrong_with_a_good_server() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-async def test_a_fault_of_the_server_is_named(server: Server, asked: dict[str, str], where: str, code: str) -> None:
+async def test_a_fault_of_the_server_is_named(server: Server, asked: dict[str, Any], where: str, code: str) -> None:
     async with serving(server) as port:
         report = await examine(f"http://127.0.0.1:{port}/v1", **asked)
     found = step(report, where)
@@ -231,7 +236,7 @@ async def test_a_redirect_and_a_login_page() -> None:
 
 
 @asynccontextmanager
-async def secured(context: ssl.SSLContext):  # type: ignore[no-untyped-def]
+async def secured(context: ssl.SSLContext) -> AsyncIterator[int]:
     async with serving(Server(), context) as port:
         yield port
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 PIECES = 12
 WORDS = [f"word{number} " for number in range(PIECES)]
@@ -127,9 +127,9 @@ class Server:
 
     def _tools(self) -> web.Response:
         if self.tools == "off":
-            message = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
-            return web.json_response({"error": {"message": message}}, status=400)
-        call = {"name": "get_weather", "arguments": '{"town": "Oslo"}'}
+            words = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+            return web.json_response({"error": {"message": words}}, status=400)
+        call: dict[str, str] = {"name": "get_weather", "arguments": '{"town": "Oslo"}'}
         message: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [{"function": call}]}
         if self.tools == "ignored":
             message = {"role": "assistant", "content": "It may rain."}
@@ -272,7 +272,7 @@ class Certificates:
         self.authority.configure_trust(context)
         return context
 
-    def good(self, *names: str, **dates: datetime.datetime) -> ssl.SSLContext:
+    def good(self, *names: str, **dates: Any) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.authority.issue_cert(*(names or ("127.0.0.1", "localhost")), **dates).configure_cert(context)
         return context
@@ -312,7 +312,7 @@ class Certificates:
         )  # fmt: skip
         if key is not None:
             place = x509.AccessDescription(
-                x509.AuthorityInformationAccessOID.CA_ISSUERS,
+                AuthorityInformationAccessOID.CA_ISSUERS,
                 x509.UniformResourceIdentifier("http://authority.invalid/ca.der"),
             )
             made = made.add_extension(x509.AuthorityInformationAccess([place]), critical=False)

@@ -17,7 +17,7 @@ from quarterdeck.diagnosis.doctor.doctor import Doctor, Steps
 from quarterdeck.diagnosis.doctor.targets import Target
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.disconnect import until_disconnect
-from quarterdeck.schemas.backends import BackendView, OwnerKind
+from quarterdeck.schemas.backends import BackendState, BackendView, OwnerKind
 from quarterdeck.schemas.discovery import FoundServer
 from quarterdeck.schemas.doctor import DoctorReport, DoctorRequest
 
@@ -25,6 +25,8 @@ LINES = "application/x-ndjson"
 API = "/v1"
 OPEN_WEBUI = "open-webui"
 SOCKET = "/ws/socket.io"
+_ABSENT = (BackendState.STOPPED, BackendState.UNKNOWN)
+"""A server that does not run is no fault, unless somebody asks for it."""
 Accept = Annotated[str, Header(description=f"`{LINES}`: each step as one line as it ends, then its report.")]
 
 
@@ -91,7 +93,7 @@ def _targets(services: Services, request: DoctorRequest) -> list[Target]:
         return [_of_backend(services, request, request.backend)]
     if request.client is not None:
         return _of_client(services, request, request.client)
-    views = [view for view in services.landscape.views() if view.address]
+    views = [view for view in services.landscape.views() if view.address and view.state not in _ABSENT]
     known = [_of_view(services, request, view) for view in views]
     public = services.public_url()
     ours = [] if public is None else [_target(request, "Quarterdeck", called(public) + API)]

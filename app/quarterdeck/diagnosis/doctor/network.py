@@ -192,8 +192,8 @@ async def _unreached(address: Address, error: OSError | None, limits: Limits, *,
     if in_container and address.is_loopback:
         return failed(
             "localhost_in_container",
-            f"Quarterdeck runs in a container, and there {address.host} is the container itself.",
-            f"Use {HOST_OF_CONTAINER} instead of {address.host}.",
+            f"No program listens at {where}. Quarterdeck runs in a container, and {address.host} is the container.",
+            f"For a server outside of the container use {HOST_OF_CONTAINER} in its place; one inside must be started.",
         )
     others = await _others(address) if address.is_loopback else []
     fix = f"Start the server, or correct the port{': ' + ', '.join(others) if others else ''}."

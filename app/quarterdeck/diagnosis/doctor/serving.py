@@ -227,7 +227,7 @@ async def check_key(visit: Visit) -> Found:
     if bare.status in (401, 403):
         return ok("The key is accepted, and nothing is shown without it.")
     advice = "" if visit.address.is_loopback else "Check that chat needs the key: the network reaches this address."
-    return ok("The key is accepted; the list of models is shown without one too.", "open_list", advice)
+    return ok("The list of models is shown without the key too, so it tells nothing of the key.", "open_list", advice)
 
 
 def _locked(visit: Visit, listing: Answer) -> Found:
