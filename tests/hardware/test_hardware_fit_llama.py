@@ -102,6 +102,14 @@ def test_every_request_has_a_recurrent_state_whatever_the_context() -> None:
         assert (need.part("state"), need.part("kv_cache")) == (3 * 1000 * 4 * 2, 0)
 
 
+def test_a_file_that_tells_of_no_attention_is_estimated_all_the_same() -> None:
+    silent = LayerShape(weight_bytes=MIB, ffn_length=512)
+    shape = ModelShape("unheard-of", (silent,) * 3, 256, 1000, MIB, MIB, 5 * MIB)
+    need = llama_need(shape, LlamaOptions(n_ctx=512), gpu_layers=0)
+    assert need.part("kv_cache") == 0
+    assert need.part("compute") > 0
+
+
 def test_an_encoder_keeps_no_cache() -> None:
     need = llama_need(replace(dense(2), cached=False), LlamaOptions(n_ctx=512), gpu_layers=0)
     assert need.part("kv_cache") == 0

@@ -41,7 +41,7 @@ class Offers:
         """Remedies that the engine of this model refuses, or that change nothing, stay advice."""
         for remedy in remedies:
             self._take(problem, view, remedy)
-        for fix in self._usual(problem.failure_class or "", view):
+        for fix in self._usual(problem, view):
             if not any(each.kind is fix.kind and each.patch == fix.patch for each in problem.fixes):
                 problem.fixes.append(fix)
         for number, fix in enumerate(problem.fixes):
@@ -76,7 +76,9 @@ class Offers:
             return False
         return after != before
 
-    def _usual(self, failure_class: str, view: ModelView) -> Iterable[Fix]:
+    def _usual(self, problem: ProblemView, view: ModelView) -> Iterable[Fix]:
+        failure_class = problem.failure_class
+        yield from self._without_files(view, problem)
         if failure_class in SHORT_OF_MEMORY:
             yield from self._memory(view)
         elif failure_class == "tool_calling_not_enabled" and view.backend == BackendKind.VLLM:
@@ -88,6 +90,13 @@ class Offers:
             title = f"Give loads {limit} seconds"
             patch: dict[str, Any] = {"load_timeout": limit}
             yield Fix(id="", kind=FixKind.SETTING, title=title, target=view.name, patch=patch, retries=True)
+
+    def _without_files(self, view: ModelView, problem: ProblemView) -> Iterable[Fix]:
+        """Options that name a file which the engine complained of."""
+        told = "\n".join(evidence.text for evidence in problem.evidence)
+        for option, value in parse_load_config(view.load_config).items():
+            if isinstance(value, str) and value.startswith(("/", "~")) and value in told:
+                yield _load_config(view, f"Do without “{option}”", {option: None})
 
     def _memory(self, view: ModelView) -> Iterable[Fix]:
         holders: list[Any] = [name for name in self._scheduler.loaded if name != view.name]

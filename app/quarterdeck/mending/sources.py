@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
-from quarterdeck.diagnosis.matcher import diagnose_log
+from quarterdeck.diagnosis.matcher import diagnose_log, diagnose_text
 from quarterdeck.mending.offers import Offers
 from quarterdeck.proxy.records.log import RequestLog
 from quarterdeck.scheduling.issues import Issues
@@ -53,7 +53,7 @@ def _of_attempt(view: ModelView, attempt: AttemptView, offers: Offers) -> Proble
         severity=Severity.HIGH if view.status is Status.INCOMPATIBLE else Severity.MEDIUM,
         source="attempt",
         subject=f"model:{view.name}",
-        title=f"“{view.name}” did not load: {told.title[:1].lower()}{told.title[1:]}" if told else _plain_title(view),
+        title=_title(view, attempt, told),
         why=told.why if told else attempt.error or "",
         hint=attempt.hint or "",
         failure_class=attempt.failure_class,
@@ -65,13 +65,14 @@ def _of_attempt(view: ModelView, attempt: AttemptView, offers: Offers) -> Proble
     return problem
 
 
-def _plain_title(view: ModelView) -> str:
-    return f"“{view.name}” did not load"
+def _title(view: ModelView, attempt: AttemptView, told: Diagnosis | None) -> str:
+    what = "stopped while it ran" if attempt.load_seconds is not None else "did not load"
+    return f"“{view.name}” {what}" + (f": {told.title[:1].lower()}{told.title[1:]}" if told else "")
 
 
 def _reading(attempt: AttemptView) -> Diagnosis | None:
     """The log of the attempt read anew, since rules get better; None where it does not tell the cause on record."""
-    told = diagnose_log(attempt.log_tail.splitlines(), attempt.backend)
+    told = diagnose_text(attempt.log_tail, attempt.backend, exit_code=attempt.exit_code, signal=attempt.signal)
     return told if told.failure_class == attempt.failure_class else None
 
 

@@ -95,7 +95,8 @@ class _Pass:
     def _layer(self, layer: LayerShape, before: int, *, last: bool) -> int:
         tape, width = self._tape, self._shape.embedding_length
         self._rows = self._batch.tokens
-        normed = tape.over(tape.new(self._row(width), before))
+        # A file may tell of neither: its layers then mix nothing.
+        mixed = normed = tape.over(tape.new(self._row(width), before))
         if layer.state_values:
             mixed = self._recurrent(layer, normed)
         if layer.heads:
