@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 HEAD_BYTES = 512
+OLD_GGML = "an old GGML model"
 
 _AGAIN_AS_GGUF = "Download the model as GGUF."
 
@@ -20,7 +21,7 @@ _KINDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ),
     (
         (b"lmgg", b"fmgg", b"tjgg"),
-        "an old GGML model",
+        OLD_GGML,
         f"GGML files are no longer supported. {_AGAIN_AS_GGUF}",
     ),
     ((b"pk\x03\x04",), "a ZIP archive or PyTorch checkpoint", f"Unpack it if it is an archive. {_AGAIN_AS_GGUF}"),

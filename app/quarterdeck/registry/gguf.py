@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from quarterdeck.errors import AppError
-from quarterdeck.registry.file_kind import HEAD_BYTES, describe
+from quarterdeck.registry.file_kind import OLD_GGML, HEAD_BYTES, describe
 from quarterdeck.registry.gguf_cursor import (
     LONGEST_KEY,
     MOST_ELEMENTS,
@@ -29,8 +29,6 @@ from quarterdeck.registry.gguf_cursor import (
 from quarterdeck.registry.gguf_types import FILE_TYPE_GUESSED, FILE_TYPES, TENSOR_TYPES
 
 MAGIC = b"GGUF"
-OLD_MAGICS = (b"tjgg", b"fmgg", b"lmgg", b"ggjt", b"ggmf", b"ggml", b"ggla", b"algg")
-"""Those of the formats before GGUF, as they stand in files and the other way round."""
 SUPPORTED_VERSIONS = (2, 3)
 MOST_KEYS = 1 << 17
 MOST_TENSORS = 1 << 20
@@ -211,15 +209,10 @@ def _read(name: str, file: BinaryIO, size: int) -> GgufHeader:
 def _check_magic(name: str, head: bytes) -> None:
     if head.startswith(MAGIC):
         return
-    if head.startswith(OLD_MAGICS):
-        raise AppError(
-            "unsupported_gguf_version",
-            f"“{name}” is of a format from before GGUF, which llama.cpp no longer reads.",
-            "Download the model as GGUF, or convert it anew from the original.",
-        )
     looks_like, hint = describe(head)
     seems = f" It looks like {looks_like}." if looks_like else ""
-    raise AppError("not_gguf", f"“{name}” is not a GGUF model: it starts with other bytes.{seems}", hint)
+    code = "old_ggml" if looks_like == OLD_GGML else "not_gguf"
+    raise AppError(code, f"“{name}” is not a GGUF model: it starts with other bytes.{seems}", hint)
 
 
 def _check_version(name: str, version: int) -> None:

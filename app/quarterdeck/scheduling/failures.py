@@ -20,6 +20,7 @@ _BEFORE_START = {
     "truncated_header": "corrupt_model_file",
     "truncated_file": "corrupt_model_file",
     "corrupt_header": "corrupt_model_file",
+    "old_ggml": "old_gguf_format",
     "unsupported_gguf_version": "old_gguf_format",
     "part_missing": "model_not_found",
     "disk_full": "disk_full",
