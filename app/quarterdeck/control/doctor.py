@@ -25,7 +25,7 @@ LINES = "application/x-ndjson"
 API = "/v1"
 OPEN_WEBUI = "open-webui"
 SOCKET = "/ws/socket.io"
-_ABSENT = (BackendState.STOPPED, BackendState.UNKNOWN)
+_ABSENT = (BackendState.STOPPED, BackendState.FAILED)
 """A server that does not run is no fault, unless somebody asks for it."""
 Accept = Annotated[str, Header(description=f"`{LINES}`: each step as one line as it ends, then its report.")]
 
