@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from quarterdeck.errors import AppError
-from quarterdeck.registry.file_kind import OLD_GGML, HEAD_BYTES, describe
+from quarterdeck.registry.file_kind import HEAD_BYTES, OLD_GGML, describe
 from quarterdeck.registry.gguf_cursor import (
     LONGEST_KEY,
     MOST_ELEMENTS,
