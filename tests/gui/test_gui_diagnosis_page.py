@@ -105,6 +105,10 @@ def test_a_trial_shows_that_it_runs_and_can_be_cancelled(page: DiagnosisPage, co
     dialog(page, qtbot).verb_button.click()
     qtbot.waitUntil(lambda: card.doing_text.startswith("Use 8192 tokens of context · "))
     assert not card.fixes["shorter"].isEnabled()
+    core.diagnosis.problems = core.diagnosis.problems[1:]
+    page.problems.tab_shown()
+    qtbot.waitUntil(lambda: len(page._store.problems.views) == 1)
+    assert list(page.problems.cards) == ["context", "tools"]
     card.cancel.click()
     qtbot.waitUntil(lambda: core.called("POST", "/api/orchestrate/cancel") != [])
     core.diagnosis.gate.set()

@@ -35,6 +35,7 @@ class ProblemsTab(QWidget):
         self._store = store
         self.commands = FixCommands(store, self)
         self.cards: dict[str, ProblemCardWidget] = {}
+        self._shown: dict[str, ProblemView] = {}
         self._build()
         store.problems.changed.connect(self._refresh)
         store.connection_changed.connect(self._refresh)
@@ -84,7 +85,10 @@ class ProblemsTab(QWidget):
     @Slot()
     def _refresh(self) -> None:
         watch = self._store.problems
-        views = {view.id: view for view in watch.views}
+        # One that is being worked at is no problem to the core just then; its card stays until that has ended.
+        told = {view.id: view for view in watch.views}
+        held = {id: view for id, view in self._shown.items() if id not in told and self.commands.doing(id) is not None}
+        views = self._shown = held | told
         for id in self.cards.keys() - views.keys():
             card = self.cards.pop(id)
             self._scroll.column.removeWidget(card)
@@ -122,7 +126,7 @@ class ProblemsTab(QWidget):
     def _show_empty(self) -> None:
         watch = self._store.problems
         self.again.setEnabled(self._store.connected)
-        self.empty.setVisible(not watch.views)
+        self.empty.setVisible(not self._shown)
         if not self._store.connected:
             self.empty.show_state("error", "Not connected", "This appears when Quarterdeck’s core answers again.")
         elif watch.error is not None:

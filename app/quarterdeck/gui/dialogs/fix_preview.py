@@ -74,8 +74,7 @@ class FixPreviewDialog(QDialog):
 
 def _consequence(preview: FixPreview, *, retries: bool) -> str:
     parts = [
-        preview.consequence,
-        "Then it is tried whether that helped." if retries else "",
+        preview.consequence or ("Then it is tried whether that helped." if retries else ""),
         "This can be taken back." if preview.undoable else "This cannot be taken back.",
     ]
     return " ".join(part for part in parts if part)
