@@ -37,7 +37,7 @@ def drift(store: Store, qtbot: QtBot) -> DriftTab:
     made.resize(1000, 800)
     made.show()
     made.tab_shown()
-    qtbot.waitUntil(lambda: made.files.rowCount() == 2)
+    qtbot.waitUntil(lambda: made.files.rowCount() == 2 and made.again.isEnabled())
     return made
 
 
@@ -48,7 +48,7 @@ def report(store: Store, qtbot: QtBot) -> Iterator[ReportTab]:
     made.resize(1000, 800)
     made.show()
     made.tab_shown()
-    qtbot.waitUntil(lambda: bool(made.page.page))
+    qtbot.waitUntil(lambda: bool(made.page.page) and made.again.isEnabled())
     yield made
     made.cancel_checklist()
 
@@ -83,9 +83,8 @@ class TestDrift:
     def test_without_differences_that_is_said(self, drift: DriftTab, core: FakeCore, qtbot: QtBot) -> None:
         core.diagnosis.drift = make_drift().model_copy(update={"differences": []})
         drift.again.click()
-        qtbot.waitUntil(drift.no_difference.isVisible)
+        qtbot.waitUntil(lambda: drift.no_difference.isVisible() and drift.again.isEnabled())
         core.diagnosis.drift = DriftReport(checked_at=NOW)
-        qtbot.waitUntil(drift.again.isEnabled)
         drift.again.click()
         qtbot.waitUntil(lambda: drift.empty.title.text() == "Nothing to compare")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
+from quarterdeck.backends.options import EXTRA_ARGS
 from quarterdeck.backends.vllm_tools import suggest_tool_flags
 from quarterdeck.errors import AppError
 from quarterdeck.mending.configs import merged
@@ -25,6 +27,7 @@ CONTEXT = {
 """The option for the context length, per engine."""
 LEAST_CONTEXT = 512
 LONGER = 2
+TOOLS = frozenset({"tool_calling_not_enabled", "tool_parser_unsupported"})
 SHORT_OF_MEMORY = frozenset(
     {"cuda_oom", "kv_cache_too_small", "gpu_memory_utilization_too_high", "host_oom_killed", "create_context_failed"}
 )
@@ -81,10 +84,12 @@ class Offers:
         yield from self._without_files(view, problem)
         if failure_class in SHORT_OF_MEMORY:
             yield from self._memory(view)
-        elif failure_class == "tool_calling_not_enabled" and view.backend == BackendKind.VLLM:
+        elif failure_class in TOOLS and view.backend == BackendKind.VLLM:
             flags = suggest_tool_flags(view.architecture, view.hf_path or view.name)
             if flags.get("tool_call_parser") and self._fits(view, flags):
                 yield _load_config(view, f"Turn tool calling on (parser “{flags['tool_call_parser']}”)", flags)
+        elif failure_class == "bad_load_config":
+            yield from self._without_options(view, problem)
         elif failure_class == "timeout_loading":
             limit = self._settings.load_timeout * LONGER
             title = f"Give loads {limit} seconds"
@@ -97,6 +102,21 @@ class Offers:
         for option, value in parse_load_config(view.load_config).items():
             if isinstance(value, str) and value.startswith(("/", "~")) and value in told:
                 yield _load_config(view, f"Do without “{option}”", {option: None})
+
+    def _without_options(self, view: ModelView, problem: ProblemView) -> Iterable[Fix]:
+        """Options that the engine complained of by the name that they have on its command line."""
+        told = "\n".join(evidence.text for evidence in problem.evidence)
+        config = parse_load_config(view.load_config)
+        backend = self._scheduler.backends.get(view.backend)
+        for option in backend.options if backend is not None else ():
+            given = next((name for name in (option.name, *option.also) if name in config), None)
+            if given is not None and any(_names(told, flag) for flag in (option.flag, option.off)):
+                yield _load_config(view, f"Do without “{given}”", {given: None})
+        words = config.get(EXTRA_ARGS.name)
+        if isinstance(words, list) and (refused := _refused(told, words)):
+            rest = [word for number, word in enumerate(words) if number not in refused]
+            title = f"Take “{' '.join(words[number] for number in refused)}” out of the extra arguments"
+            yield _load_config(view, title, {EXTRA_ARGS.name: rest or None})
 
     def _memory(self, view: ModelView) -> Iterable[Fix]:
         holders: list[Any] = [name for name in self._scheduler.loaded if name != view.name]
@@ -123,6 +143,17 @@ class Offers:
         if not isinstance(now, int) or now // 2 < LEAST_CONTEXT:
             return None
         return {option: now // 2}
+
+
+def _refused(told: str, words: list[str]) -> range:
+    """Where in the arguments the first one stands that is named in what was told, with its values."""
+    start = next((number for number, word in enumerate(words) if _names(told, word.partition("=")[0])), len(words))
+    after = (number for number in range(start + 1, len(words)) if words[number].startswith("-"))
+    return range(start, next(after, len(words)))
+
+
+def _names(told: str, flag: str) -> bool:
+    return flag.startswith("-") and re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", told) is not None
 
 
 def _load_config(view: ModelView, title: str, patch: dict[str, Any]) -> Fix:

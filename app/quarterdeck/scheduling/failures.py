@@ -14,6 +14,7 @@ from quarterdeck.schemas.models import AttemptView, Cause, CauseKind, Status
 _BEFORE_START = {
     "file_missing": "model_not_found",
     "not_a_file": "model_not_found",
+    "model_missing": "model_not_found",
     "file_unreadable": "permission_denied",
     "empty_file": "corrupt_model_file",
     "not_gguf": "corrupt_model_file",

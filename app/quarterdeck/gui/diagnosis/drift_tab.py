@@ -113,7 +113,7 @@ class DriftTab(QWidget):
     @Slot()
     def tab_shown(self) -> None:
         """Compare now, unless that is under way."""
-        if self._store.connected and self._task is None:
+        if self._store.connected and (self._task is None or self._task.done()):
             self.again.setEnabled(False)
             self.again.setText("Comparing…")
             self._task = spawn(self._fetch(), name="compare declared and running")
@@ -126,9 +126,8 @@ class DriftTab(QWidget):
         except AppError as error:
             self._say_empty("error", error.sentence, error.hint, "Try again")
 
-    def _fetched(self, _task: asyncio.Task[None]) -> None:
-        self._task = None
-        if isValid(self):
+    def _fetched(self, task: asyncio.Task[None]) -> None:
+        if isValid(self) and task is self._task:
             self.again.setText("Compare again")
             self.again.setEnabled(self._store.connected)
 

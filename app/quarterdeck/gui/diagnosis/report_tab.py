@@ -98,7 +98,7 @@ class ReportTab(QWidget):
     @Slot()
     def tab_shown(self) -> None:
         """Write the report anew, unless that is under way."""
-        if self._store.connected and self._writing is None:
+        if self._store.connected and (self._writing is None or self._writing.done()):
             self.again.setText("Writing…")
             self._writing = spawn(self._write(), name="write the status report")
             self._show_buttons()
@@ -133,9 +133,8 @@ class ReportTab(QWidget):
         except AppError as error:
             self._say_empty("error", error.sentence, error.hint, "Try again")
 
-    def _written(self, _task: asyncio.Task[None]) -> None:
-        self._writing = None
-        if isValid(self):
+    def _written(self, task: asyncio.Task[None]) -> None:
+        if isValid(self) and task is self._writing:
             self.again.setText("Write again")
             self._show_buttons()
 
@@ -173,7 +172,7 @@ class ReportTab(QWidget):
         there = self.stack.currentIndex() == 0
         for button in (self.copy, self.save):
             button.setEnabled(there)
-        self.again.setEnabled(self._store.connected and self._writing is None)
+        self.again.setEnabled(self._store.connected and (self._writing is None or self._writing.done()))
         self.checks.button.setEnabled(self._store.connected)
 
     @Slot()
