@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from quarterdeck.diagnosis.matcher import diagnose_log, diagnose_text
 from quarterdeck.mending.offers import Offers
 from quarterdeck.proxy.records.log import RequestLog
+from quarterdeck.scheduling.failures import title_before_start
 from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.scheduler import Scheduler
@@ -67,7 +68,8 @@ def _of_attempt(view: ModelView, attempt: AttemptView, offers: Offers) -> Proble
 
 def _title(view: ModelView, attempt: AttemptView, told: Diagnosis | None) -> str:
     what = "stopped while it ran" if attempt.load_seconds is not None else "did not load"
-    return f"“{view.name}” {what}" + (f": {told.title[:1].lower()}{told.title[1:]}" if told else "")
+    cause = told.title if told else title_before_start(attempt.failure_class)
+    return f"“{view.name}” {what}" + (f": {cause[:1].lower()}{cause[1:]}" if cause else "")
 
 
 def _reading(attempt: AttemptView) -> Diagnosis | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quarterdeck.backends.base import EngineFailed, ExitReport
+from quarterdeck.backends.remote import ServerRefused
 from quarterdeck.diagnosis.matcher import diagnose
 from quarterdeck.errors import AppError, ConfigError
 from quarterdeck.scheduling.refusals import MEMORY_NOT_RELEASED
@@ -24,9 +25,29 @@ _BEFORE_START = {
     "old_ggml": "old_gguf_format",
     "unsupported_gguf_version": "old_gguf_format",
     "part_missing": "model_not_found",
+    "model_not_served": "model_not_found",
+    "engine_missing": "missing_dependency",
+    "no_docker": "missing_dependency",
+    "tool_missing": "missing_dependency",
+    "needs_key": "auth_invalid_key",
+    "server_unreachable": "connection_refused",
+    "server_late": "connection_refused",
+    "port_in_use": "port_in_use",
     "disk_full": "disk_full",
     "data_dir_read_only": "permission_denied",
     MEMORY_NOT_RELEASED: "cuda_oom",
+}
+_TITLES = {
+    "model_not_found": "The model is not there",
+    "missing_dependency": "A program is missing",
+    "auth_invalid_key": "The key is not accepted",
+    "connection_refused": "Nothing answers at the address",
+    "port_in_use": "The port is taken",
+    "permission_denied": "Reading is not allowed",
+    "corrupt_model_file": "The model file is damaged",
+    "old_gguf_format": "The model file is of an old format",
+    "disk_full": "The disk is full",
+    "bad_load_config": "An option cannot be used",
 }
 
 
@@ -36,10 +57,11 @@ def cause_of(failure: EngineFailed | AppError | OSError) -> Cause:
         return _engine_cause(failure)
     if isinstance(failure, AppError):
         kind = CauseKind.CAPACITY if failure.code == MEMORY_NOT_RELEASED else CauseKind.ENVIRONMENT
+        failure_class = _class_before_start(failure)
         return Cause(
-            failure_class=_class_before_start(failure),
+            failure_class=failure_class,
             kind=kind,
-            title="The model could not be started",
+            title=title_before_start(failure_class) or "The model could not be started",
             sentence=failure.sentence,
             hint=failure.hint,
         )
@@ -52,9 +74,16 @@ def cause_of(failure: EngineFailed | AppError | OSError) -> Cause:
     )
 
 
+def title_before_start(failure_class: str | None) -> str | None:
+    """What to call a failure of that class where no engine was there to say more."""
+    return _TITLES.get(failure_class or "")
+
+
 def _class_before_start(failure: AppError) -> str:
     if isinstance(failure, ConfigError):
         return "bad_load_config"
+    if isinstance(failure, ServerRefused) and failure.code not in _BEFORE_START:
+        return diagnose([failure.message]).failure_class
     return _BEFORE_START.get(failure.code, "other")
 
 
