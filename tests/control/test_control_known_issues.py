@@ -53,6 +53,12 @@ async def test_searching(http: httpx.AsyncClient) -> None:
     assert (await http.get("/api/known-issues", params={"q": "x" * 501})).status_code == 400
 
 
+async def test_no_page_is_refused(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/api/known-issues/import")
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "no_page"
+
+
 async def test_a_page_goes_in_and_out(http: httpx.AsyncClient) -> None:
     answer = await http.post("/api/known-issues/import", content=(PAGE + BAD).encode())
     assert answer.json() == {

@@ -23,8 +23,8 @@ _STRICTER = (
     "/api/orchestrate/load", "/api/routing", "/api/routing/test", "/api/servers", "/api/settings",
     "/v1/completions",
 )  # fmt: skip
-# A name may hold slashes, so that a path below a model is also the path of another model.
-_NAMES_WITH_SLASHES = r"^/api/(models|backends)/\{name\}/|^/api/servers/presets$"
+# These are also paths of what carries such a name: a model "a/config", a known issue "export".
+_NAMES_TOO = r"^/api/(models|backends)/\{name\}/|^/api/servers/presets$|^/api/known-issues/export$"
 
 
 class Trial(NamedTuple):
@@ -77,6 +77,8 @@ def _config(room: MalformedRoom, examples: int) -> dict[str, Any]:
     # Yes and 1 are true, as everywhere in JSON that people write.
     loose = {"checks": {"positive_data_acceptance": {"enabled": False}, "negative_data_rejection": {"enabled": False}}}
     slashes = {"checks": {"allow_header_conformance": {"enabled": False}}}
+    # A page is text, and so is whatever stands in its place.
+    any_text = {"checks": {"negative_data_rejection": {"enabled": False}, **slashes["checks"]}}
     return {
         "base-url": room.core.url,
         "headers": {"Authorization": f"Bearer {room.core.thread.token}"},
@@ -91,7 +93,8 @@ def _config(room: MalformedRoom, examples: int) -> dict[str, Any]:
             "not_a_server_error": {"expected-statuses": ["2xx", "4xx", 501, 502, 503, 504, 507]},
         },
         "operations": [
-            {"include-path-regex": _NAMES_WITH_SLASHES, **slashes},
+            {"include-path-regex": _NAMES_TOO, **slashes},
+            {"include-path": "/api/known-issues/import", **any_text},
             *({"include-path": path, **stricter} for path in _STRICTER if not path.endswith("/config")),
             {"include-path": "/api/models/{name}/config", **loose, "checks": {**loose["checks"], **slashes["checks"]}},
         ],

@@ -13,6 +13,7 @@ from quarterdeck.errors import AppError
 from quarterdeck.schemas.known_issues import ImportedIssues, KnownIssue
 
 MARKDOWN = "text/markdown; charset=utf-8"
+PAGE = {"schema": {"type": "string", "minLength": 1}}
 _MOST_BYTES_OF_A_CHARACTER = 4
 
 Words = Annotated[str, Query(max_length=500, description="Words that an entry must hold; empty for all entries.")]
@@ -28,7 +29,7 @@ def router(known: KnownIssues) -> APIRouter:
         """The entries that hold every word, the person's own and those named so first."""
         return await asyncio.to_thread(known.search, q)
 
-    @routes.post("/import", openapi_extra={"requestBody": {"required": True, "content": {"text/markdown": {}}}})
+    @routes.post("/import", openapi_extra={"requestBody": {"required": True, "content": {"text/markdown": PAGE}}})
     async def import_known_issues(request: Request) -> ImportedIssues:
         """Take over the entries of a page in Markdown. What cannot be read is told with its line, and not taken."""
         return await asyncio.to_thread(known.add, _text(await _body(request)))
@@ -56,6 +57,8 @@ async def _body(request: Request) -> bytes:
         body += piece
         if len(body) > MOST_TEXT * _MOST_BYTES_OF_A_CHARACTER:
             raise page_too_long()
+    if not body:
+        raise AppError("no_page", "There is no page to import.", "Send the page in Markdown as the body.")
     return bytes(body)
 
 

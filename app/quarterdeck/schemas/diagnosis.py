@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictInt
 
 MOST_TEXT = 64 * 1024 * 1024
 """Characters of log that `POST /api/diagnose` takes at once."""
@@ -67,5 +67,5 @@ class DiagnoseRequest(BaseModel):
 
     text: str = Field(max_length=MOST_TEXT)
     service: str = ""
-    exit_code: int | None = None
+    exit_code: StrictInt | None = None
     signal: str | None = None
