@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.backends import vllm_options
 from quarterdeck.backends.embedded import OPTIONS
 from quarterdeck.mending.configs import ABSENT, changes, merged
 
@@ -22,6 +23,14 @@ def test_another_name_of_the_same_option_is_replaced() -> None:
 
 def test_a_null_removes_an_entry() -> None:
     assert merged(OPTIONS, {"ctx_size": 4096, "unheard_of": 1}, {"n_ctx": None, "unheard_of": None}) == {}
+
+
+def test_of_environment_variables_only_those_named_change() -> None:
+    config = {"env": {"A": "1", "B": "2"}}
+    assert merged(vllm_options.OPTIONS, config, {"env": {"B": 5}}) == {"env": {"A": "1", "B": "5"}}
+    assert merged(vllm_options.OPTIONS, config, {"env": {"B": None}}) == {"env": {"A": "1"}}
+    assert merged(vllm_options.OPTIONS, {"env": {"B": "2"}}, {"env": {"B": None}}) == {}
+    assert merged(vllm_options.OPTIONS, config, {"env": None}) == {}
 
 
 @given(config=CONFIGS, patch=CONFIGS)

@@ -13,11 +13,25 @@ ABSENT = "not set"
 
 
 def merged(options: Sequence[Option], config: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with the entries of `patch` in it; a null removes an entry, whichever of its names it goes by."""
+    """`config` with the entries of `patch` in it; a null removes an entry, whichever of its names it goes by.
+
+    Of environment variables and other pairs only those named change.
+    """
     names = {alias: option.name for option in options for alias in (option.name, *option.also)}
+    pairs = {option.name for option in options if option.kind == "pairs"}
     changed = {names.get(key, key): value for key, value in patch.items()}
+    for key in pairs & changed.keys():
+        changed[key] = _paired(config.get(key), changed[key])
     kept = {key: value for key, value in config.items() if names.get(key, key) not in changed}
     return kept | {key: value for key, value in changed.items() if value is not None}
+
+
+def _paired(before: Any, patch: Any) -> Any:
+    if not isinstance(patch, Mapping):
+        return patch
+    known = before if isinstance(before, Mapping) else {}
+    texts = {name: value if value is None else str(value) for name, value in patch.items()}
+    return {name: value for name, value in {**known, **texts}.items() if value is not None} or None
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
