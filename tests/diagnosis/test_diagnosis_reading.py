@@ -321,3 +321,15 @@ def test_a_storm_of_repetitions_is_read_but_once() -> None:
             yield f"hull breach on deck {number}"
 
     assert proofs(matcher.diagnose_log(storm(), index=SHIP)) == [1]
+
+
+def test_a_line_that_told_nothing_is_looked_at_again_once_it_could() -> None:
+    ship = index(
+        rule("burst", "boiler burst", until_ready=True),
+        rule("melted", r"melted at \d+"),
+        ready=["engines are running"],
+    )
+    # It has words of a pattern that it does not match, so that it is looked at whether readiness matters or not.
+    running = "engines are running, nothing melted at all\n"
+    assert told(f"boiler burst\n{running * 3}boiler burst\n", ship).title == "Burst"
+    assert told(f"boiler burst\n{running * 3}boiler burst\n{running}", ship).kind == "healthy"

@@ -23,6 +23,8 @@ class Probe:
         self.text = text
         self._anchored = "^" in text
         self._shape = shape(text)
+        self._also = tuple(word for words in self._shape.also if len(words) == 1 for word in words)
+        self._also_one_of = tuple(words for words in self._shape.also if len(words) > 1)
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:
@@ -32,8 +34,14 @@ class Probe:
         """Its match in a line, where `^` stands for the beginning of the line or of its message. `lower` is the line in
         lower case.
         """
-        for words in self._shape.also:
-            if not any(word in lower for word in words):
+        for word in self._also:
+            if word not in lower:
+                return None
+        for words in self._also_one_of:
+            for word in words:
+                if word in lower:
+                    break
+            else:
                 return None
         match = self._expression.search(line, *self._window(lower))
         return self._expression.search(bare(line)) if match is None and self._anchored else match

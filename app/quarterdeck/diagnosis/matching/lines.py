@@ -14,6 +14,7 @@ COLOURS = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1
 
 # What is left of them where a log was copied from a page or a file that dropped or wrote out the control character.
 _COPIED_COLOURS = re.compile(r"(?:\^\[|\\u001b|\\x1b|\\033|\\e)\[[\d;]*m|\[\d{1,2}(?:;\d{1,3})*m", re.IGNORECASE)
+_COLOUR = re.compile(r"\[[\d;]*m")  # begins with a fixed sign, so that it is found much faster
 
 # From here on a line repeats a template or what somebody wrote to a model: words that prove nothing. What a template
 # says by itself comes after a mark of its own.
@@ -48,10 +49,9 @@ def cleaned(line: str) -> str:
     """The line without colours, and without what it only repeats."""
     if len(line) > LONGEST:
         line = f"{line[:_END]} … {line[-_END:]}"
-    if "[" in line:
+    if _COLOUR.search(line):
         line = _COPIED_COLOURS.sub("", line)
-    repeated = _REPEATED.search(line)
-    if repeated:
+    if ("{" in line or "prompt:" in line) and (repeated := _REPEATED.search(line)):
         spoken = _SPOKEN.search(line, repeated.end())
         line = f"{line[: repeated.start()]} … {line[spoken.start() :]}" if spoken else line[: repeated.start()]
     return line.strip()

@@ -12,6 +12,9 @@ from quarterdeck.diagnosis.matching.lines import COLOURS, LONGEST, bare, cleaned
 BLOCK = 256 * 1024
 """Characters that are searched at once."""
 
+MOST_VAIN = 256
+"""Lines remembered as telling nothing: a program that tries again and again writes the same ones."""
+
 KEPT_END = 48 * 1024
 """Characters of the end of a log that are kept, to see how it ended."""
 
@@ -42,6 +45,7 @@ class Reading:
         self._ready_at = 0
         self._answered_at = 0
         self._open = set(index.wanted)
+        self._vain: set[str] = set()
         self._source: tuple[int, str, Found] = (0, "", {})
         self._rest = ""
         self._waiting: list[str] = []
@@ -139,19 +143,34 @@ class Reading:
             return self._before
         return block[block.rfind("\n", 0, start - 1) + 1 : start - 1]
 
-    def _line(self, number: int, line: str, before: str, near: set[Probe]) -> None:
-        line, index = cleaned(line), self._index
+    def _line(self, number: int, text: str, before: str, near: set[Probe]) -> None:
+        if text in self._vain:
+            return
+        line, index = cleaned(text), self._index
         lower = lowered(line)
         found = {probe: match for probe in near & self._open if (match := probe.search(line, lower))}
-        if not found:
-            return
-        if index.is_benign(line, lower):
+        if found and index.is_benign(line, lower):
             found = {probe: match for probe, match in found.items() if probe in index.on_benign_lines}
-        elif _FRAME.search(before) and _FRAME.match(bare(cleaned(before))) and not _EXCEPTION.match(bare(line)):
+        if not found:
+            self._in_vain(text)
+            return
+        if _FRAME.search(before) and _FRAME.match(bare(cleaned(before))) and not _EXCEPTION.match(bare(line)):
             # The line after a frame of a traceback is source text, not a message: unless the log was cut off there.
             self._source = number, line, found
             return
         self._note(number, line, found)
+
+    def _in_vain(self, text: str) -> None:
+        """The same text tells nothing again, as long as nothing more is looked for."""
+        if len(self._vain) >= MOST_VAIN:
+            self._vain.clear()
+        if len(text) <= LONGEST:
+            self._vain.add(text)
+
+    def _look_for(self, probes: frozenset[Probe]) -> None:
+        if not probes <= self._open:
+            self._open |= probes
+            self._vain.clear()
 
     def _note(self, number: int, line: str, found: Found) -> None:
         for probe, match in found.items():
@@ -165,14 +184,15 @@ class Reading:
         self._open.discard(probe)
         if probe in index.ready:
             self._ready_at = hit.number
-            self._open = self._open - index.ready | index.until_ready
+            self._open -= index.ready
+            self._look_for(index.until_ready)
         if probe in index.answered:
             self._answered_at = hit.number
             self._open -= index.answered
         if probe in index.until_ready:
-            self._open |= index.ready
+            self._look_for(index.ready)
         if probe in index.until_answered:
-            self._open |= index.answered
+            self._look_for(index.answered)
 
 
 def _text_end(block: str, position: int) -> int:
