@@ -15,13 +15,28 @@ from quarterdeck.diagnosis.report.reporter import Reporter
 from quarterdeck.errors import AppError
 from quarterdeck.hardware.sampler import Sampler
 from quarterdeck.mending.bundle import Bundle
+from quarterdeck.mending.clients import CutPrompts, RefusedKeys, UnknownNames
 from quarterdeck.mending.fixes import Fixer
 from quarterdeck.mending.known import Known
+from quarterdeck.mending.lacking import DefectProblems, ToolProblems
 from quarterdeck.mending.ledger import Ledger
-from quarterdeck.mending.makers import FileMaker, LoadConfigMaker, Maker, MemoryMaker, ServerMaker, SettingMaker, Trial
+from quarterdeck.mending.makers import (
+    AliasMaker,
+    FileMaker,
+    LoadConfigMaker,
+    Maker,
+    MemoryMaker,
+    PlaceholderKeyMaker,
+    ServerMaker,
+    SettingMaker,
+    Trial,
+)
+from quarterdeck.mending.offers import Offers
 from quarterdeck.mending.problems import Problems
-from quarterdeck.mending.sources import IssueProblems, ModelProblems, RequestProblems, ServerProblems
+from quarterdeck.mending.servers import ServerProblems
+from quarterdeck.mending.sources import IssueProblems, ModelProblems, RequestProblems
 from quarterdeck.proxy.records.log import RequestLog
+from quarterdeck.scheduling.estimates import Estimator
 from quarterdeck.scheduling.facts import FactFinder
 from quarterdeck.scheduling.follower import Follower
 from quarterdeck.scheduling.issues import Issues
@@ -46,6 +61,7 @@ class Mending:
         self,
         database: Database,
         scheduler: Scheduler,
+        estimator: Estimator,
         *,
         landscape: Landscape,
         servers: Servers,
@@ -77,11 +93,17 @@ class Mending:
         )
         self.reporter = Reporter(self._facts, problems=self._all_problems)
         known = Known(self.known_issues, scheduler.catalog, landscape)
+        offers = Offers(scheduler, estimator, settings)
         self.problems = Problems(
             [
-                ModelProblems(scheduler, settings),
+                ModelProblems(scheduler, offers),
                 ServerProblems(landscape, servers),
-                RequestProblems(requests, scheduler, settings),
+                DefectProblems(scheduler, landscape, offers),
+                RequestProblems(requests, scheduler, offers),
+                ToolProblems(requests, scheduler, offers),
+                UnknownNames(requests, scheduler),
+                RefusedKeys(requests),
+                CutPrompts(requests, scheduler, estimator, offers),
                 IssueProblems(issues),
                 known.problems,
                 self.reporter.problems,
@@ -99,6 +121,8 @@ class Mending:
         makers: dict[FixKind, Maker] = {
             FixKind.LOAD_CONFIG: LoadConfigMaker(scheduler),
             FixKind.SETTING: SettingMaker(settings, change, Trial(scheduler)),
+            FixKind.ALIAS: AliasMaker(scheduler.catalog),
+            FixKind.PLACEHOLDER_KEY: PlaceholderKeyMaker(servers),
             FixKind.FREE_MEMORY: MemoryMaker(scheduler),
             FixKind.START_SERVER: ServerMaker(landscape),
             **dict.fromkeys(KINDS, files),

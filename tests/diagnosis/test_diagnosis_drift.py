@@ -66,7 +66,7 @@ async def test_a_file_that_is_gone_or_broken_says_so(room: Room) -> None:
 async def test_the_view_says_what_the_file_is_for(room: Room) -> None:
     shown = view(await room.file(room.small), room.facts)
     assert shown.models == ["coder"]
-    assert shown.purpose.startswith("Only what the terminal client needs. 1 model on OpenAI-style; fails fast")
+    assert shown.purpose.startswith("Only what the terminal client needs. 1 model on vLLM; fails fast")
     assert shown.git.startswith("committed")
     room.change("litellm", state=Running.DOWN)
     assert view(await room.file(room.small), room.facts).users == ["litellm (down)"]
@@ -87,10 +87,13 @@ async def test_declared_tool_calling_is_not_believed(room: Room) -> None:
     room.models = (ModelFact("coder", "vllm", served_name=CODER, url="http://127.0.0.1:8001", loaded=True,
                              tool_flags=flags),)  # fmt: skip
     problem = (await found(room))["tools"]
-    assert problem.fixes[0].patch == flags
+    assert not problem.fixes
     assert problem.commands == [
         f"vllm serve {CODER} --port 8001 --enable-auto-tool-choice --tool-call-parser hermes"
     ]  # fmt: skip
+    room.change("vllm", owner="quarterdeck")
+    problem = (await found(room))["tools"]
+    assert (problem.subject, problem.fixes[0].patch, problem.commands) == ("model:coder", flags, [])
 
 
 async def test_a_server_that_refuses_tools_nobody_declared_is_no_problem(room: Room) -> None:

@@ -47,7 +47,7 @@ async def test_the_report_has_every_part(room: Room) -> None:
 
 
 async def test_the_assessment_names_what_is_down(room: Room) -> None:
-    assert (await Reporter(room).report()).assessment.startswith("LiteLLM is down, configurations do not agree")
+    assert (await Reporter(room).report()).assessment.startswith("LiteLLM is down; configurations do not agree")
 
 
 async def test_problems_of_others_are_in_it_once_and_the_worst_comes_first(room: Room) -> None:

@@ -43,11 +43,11 @@ async def test_a_defect_is_told_until_the_model_is_unloaded(
     told.defects.changed()
     await bench.until(lambda: told.heard)
     told.defects.changed()
-    assert told.defects.of("embedded") == ["alpha: It runs without tool calling."]
+    assert told.defects.of("embedded") == {"alpha": "It runs without tool calling."}
     assert (told.heard, asked) == (["embedded"], ["alpha"])
     await bench.scheduler.unload("alpha")
     told.defects.changed()
-    assert told.defects.of("embedded") == []
+    assert told.defects.of("embedded") == {}
 
 
 async def test_an_engine_that_cannot_be_asked_is_left_alone(
@@ -64,5 +64,5 @@ async def test_an_engine_that_cannot_be_asked_is_left_alone(
     told.defects.changed()
     await asyncio.wait_for(asked.wait(), 20)
     await told.defects.close()
-    assert told.defects.of("embedded") == []
+    assert told.defects.of("embedded") == {}
     assert told.heard == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,12 +80,12 @@ FAMILIES = (
 )
 
 
-def suggest_tool_flags(architecture: str | None, name: str) -> dict[str, object]:
+def suggest_tool_flags(architecture: str | None, *names: str | None) -> dict[str, object]:
     """The options that give a model tool calling and readable thinking; empty where its family is not known.
 
-    `name` is the model's name or path, `architecture` one such as `Qwen3ForCausalLM`.
+    `names` are what the model is called, the most telling first, `architecture` is one such as `Qwen3ForCausalLM`.
     """
-    family = _family(architecture or "", name)
+    family = _family(architecture or "", [name for name in names if name])
     if family is None:
         return {}
     found: dict[str, object] = {}
@@ -96,9 +96,9 @@ def suggest_tool_flags(architecture: str | None, name: str) -> dict[str, object]
     return found
 
 
-def _family(architecture: str, name: str) -> Family | None:
-    plain = re.sub(r"[_\s]+", "-", name.lower())
-    by_name = (each for each in FAMILIES if re.search(each.name, plain))
+def _family(architecture: str, names: Sequence[str]) -> Family | None:
+    plain = [re.sub(r"[_\s]+", "-", name.lower()) for name in names]
+    by_name = (each for name in plain for each in FAMILIES if re.search(each.name, name))
     by_architecture = (
         each for each in FAMILIES if each.architecture and re.match(each.architecture, architecture, re.IGNORECASE)
     )
@@ -127,8 +127,7 @@ def missing_tools(path: Path, name: str, config: Mapping[str, Any]) -> str | Non
     if given or config.get("runner") == "pooling" or not _template_has_tools(path, config):
         return None
     architecture = next(iter(_json(path / "config.json").get("architectures") or []), None)
-    suggested = suggest_tool_flags(architecture, name) or suggest_tool_flags(architecture, path.name)
-    return _without_tools(suggested, "Add to its options:")
+    return _without_tools(suggest_tool_flags(architecture, name, path.name), "Add to its options:")
 
 
 def _without_tools(suggested: Mapping[str, object], how: str) -> str:

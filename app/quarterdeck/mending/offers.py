@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from quarterdeck.backends.options import EXTRA_ARGS
 from quarterdeck.backends.vllm_tools import suggest_tool_flags
 from quarterdeck.errors import AppError
 from quarterdeck.mending.configs import merged
+from quarterdeck.scheduling.estimates import Estimator
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.diagnosis import Remedy, RemedyKind
@@ -26,6 +28,8 @@ CONTEXT = {
 }
 """The option for the context length, per engine."""
 LEAST_CONTEXT = 512
+WHOLE_CONTEXT = 256
+"""Contexts are offered in whole multiples of this many tokens."""
 LONGER = 2
 TOOLS = frozenset({"tool_calling_not_enabled", "tool_parser_unsupported"})
 SHORT_OF_MEMORY = frozenset(
@@ -36,16 +40,20 @@ SHORT_OF_MEMORY = frozenset(
 class Offers:
     """Puts fixes, commands and advice on a problem with a model. Core loop only."""
 
-    def __init__(self, scheduler: Scheduler, settings: Settings) -> None:
+    def __init__(self, scheduler: Scheduler, estimator: Estimator, settings: Callable[[], Settings]) -> None:
         self._scheduler = scheduler
+        self._estimator = estimator
         self._settings = settings
 
-    def put(self, problem: ProblemView, view: ModelView, remedies: Iterable[Remedy]) -> None:
+    async def put(self, problem: ProblemView, view: ModelView, remedies: Iterable[Remedy]) -> None:
         """Remedies that the engine of this model refuses, or that change nothing, stay advice."""
         for remedy in remedies:
             self._take(problem, view, remedy)
-        for fix in self._usual(problem, view):
-            if not any(each.kind is fix.kind and each.patch == fix.patch for each in problem.fixes):
+        usual = list(self._usual(problem, view))
+        if problem.failure_class in SHORT_OF_MEMORY:
+            usual += await self._smaller_context(view)
+        for fix in usual:
+            if not any(each.kind is fix.kind and each.patch.keys() == fix.patch.keys() for each in problem.fixes):
                 problem.fixes.append(fix)
         for number, fix in enumerate(problem.fixes):
             fix.id = str(number)
@@ -85,13 +93,19 @@ class Offers:
         if failure_class in SHORT_OF_MEMORY:
             yield from self._memory(view)
         elif failure_class in TOOLS and view.backend == BackendKind.VLLM:
-            flags = suggest_tool_flags(view.architecture, view.hf_path or view.name)
+            flags = suggest_tool_flags(
+                view.architecture, view.hf_path, view.name, view.served_name, Path(view.path or "").name
+            )
             if flags.get("tool_call_parser") and self._fits(view, flags):
                 yield _load_config(view, f"Turn tool calling on (parser “{flags['tool_call_parser']}”)", flags)
         elif failure_class == "bad_load_config":
             yield from self._without_options(view, problem)
+        elif failure_class == "port_in_use" and view.backend == BackendKind.VLLM and self._settings().vllm_single_port:
+            anywhere: dict[str, Any] = {"vllm_single_port": False}
+            title = "Start vLLM on any free port"
+            yield Fix(id="", kind=FixKind.SETTING, title=title, target=view.name, patch=anywhere, retries=True)
         elif failure_class == "timeout_loading":
-            limit = self._settings.load_timeout * LONGER
+            limit = self._settings().load_timeout * LONGER
             title = f"Give loads {limit} seconds"
             patch: dict[str, Any] = {"load_timeout": limit}
             yield Fix(id="", kind=FixKind.SETTING, title=title, target=view.name, patch=patch, retries=True)
@@ -130,19 +144,29 @@ class Offers:
                 patch={"unload": holders},
                 retries=True,
             )
-        smaller = self._smaller_context(view)
-        if smaller is not None and self._fits(view, smaller):
-            yield _load_config(view, f"Use a context of {next(iter(smaller.values())):,} tokens", smaller)
 
-    def _smaller_context(self, view: ModelView) -> dict[str, Any] | None:
+    async def _smaller_context(self, view: ModelView) -> list[Fix]:
+        """A context that fits, by the estimate; half of the present one where the estimate knows no better."""
         option = CONTEXT.get(BackendKind(view.backend)) if view.backend in set(BackendKind) else None
         if option is None:
-            return None
+            return []
         config = self._scheduler.backends[view.backend].check_config(parse_load_config(view.load_config))
         now = config.get(option) or view.context_length
-        if not isinstance(now, int) or now // 2 < LEAST_CONTEXT:
+        if not isinstance(now, int):
+            return []
+        fits = await self._longest(view, config)
+        context = now // 2 if fits is None or fits >= now else fits // WHOLE_CONTEXT * WHOLE_CONTEXT
+        patch: dict[str, Any] = {option: context}
+        if context < LEAST_CONTEXT or not self._fits(view, patch):
+            return []
+        return [_load_config(view, f"Use a context of {context:,} tokens", patch)]
+
+    async def _longest(self, view: ModelView, config: dict[str, Any]) -> int | None:
+        """The longest context that fits now, in tokens; None where nothing is known."""
+        try:
+            return (await self._estimator.estimate(view, config)).max_ctx_that_fits
+        except AppError:
             return None
-        return {option: now // 2}
 
 
 def _refused(told: str, words: list[str]) -> range:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
 
 from quarterdeck.diagnosis.matcher import diagnose_log, diagnose_text
+from quarterdeck.mending.lacking import NO_TOOLS, is_over
 from quarterdeck.mending.offers import Offers
 from quarterdeck.proxy.records.log import RequestLog
 from quarterdeck.scheduling.failures import title_before_start
 from quarterdeck.scheduling.issues import Issues
-from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.scheduler import Scheduler
-from quarterdeck.scheduling.servers import Servers
-from quarterdeck.schemas.backends import BackendState, BackendView
 from quarterdeck.schemas.diagnosis import Diagnosis
 from quarterdeck.schemas.models import AttemptView, ModelView, Outcome, Status
-from quarterdeck.schemas.problems import Fix, FixKind, ProblemView, Severity
+from quarterdeck.schemas.problems import ProblemView, Severity
 from quarterdeck.schemas.requests import RequestView
-from quarterdeck.settings import Settings
 
-RECENT = timedelta(hours=1)
 MANY_MODELS = 3
 _OURSELVES = frozenset({"127.0.0.1", "::1"})
 _TURNED_AWAY = frozenset({401, 403, 404, 429, 499})
@@ -30,24 +25,23 @@ _TURNED_AWAY = frozenset({401, 403, 404, 429, 499})
 class ModelProblems:
     """The last attempt of each model, where it failed; and all models failing alike, which is the machine's fault."""
 
-    def __init__(self, scheduler: Scheduler, settings: Callable[[], Settings]) -> None:
+    def __init__(self, scheduler: Scheduler, offers: Offers) -> None:
         self._scheduler = scheduler
-        self._settings = settings
+        self._offers = offers
 
     async def __call__(self) -> list[ProblemView]:
         catalog = self._scheduler.catalog
-        offers = Offers(self._scheduler, self._settings())
         found = []
         for view in catalog.all():
             if view.loaded or view.hidden or not (view.last_error or view.status is Status.INCOMPATIBLE):
                 continue
             attempts = await catalog.journal.attempts(view.name)
             if attempts and attempts[0].outcome in (Outcome.FAILED, Outcome.INTERRUPTED):
-                found.append(_of_attempt(view, attempts[0], offers))
+                found.append(await _of_attempt(view, attempts[0], self._offers))
         return [*_system_wide(catalog.all()), *found]
 
 
-def _of_attempt(view: ModelView, attempt: AttemptView, offers: Offers) -> ProblemView:
+async def _of_attempt(view: ModelView, attempt: AttemptView, offers: Offers) -> ProblemView:
     told = _reading(attempt)
     problem = ProblemView(
         id=f"attempt:{attempt.id}",
@@ -62,7 +56,7 @@ def _of_attempt(view: ModelView, attempt: AttemptView, offers: Offers) -> Proble
         known_issue=told.known_issue if told else None,
         since=attempt.started_at,
     )
-    offers.put(problem, view, told.remedies if told else [])
+    await offers.put(problem, view, told.remedies if told else [])
     return problem
 
 
@@ -96,87 +90,38 @@ def _system_wide(views: Iterable[ModelView]) -> list[ProblemView]:
     ]
 
 
-class ServerProblems:
-    """Servers that should run and do not, or run with a defect."""
-
-    def __init__(self, landscape: Landscape, servers: Servers) -> None:
-        self._landscape = landscape
-        self._servers = servers
-
-    async def __call__(self) -> list[ProblemView]:
-        attached = {view.name for view in self._servers.views()}
-        return [_of_server(view) for view in self._landscape.views() if _is_wrong(view, attached=view.name in attached)]
-
-
-def _is_wrong(view: BackendView, *, attached: bool) -> bool:
-    """An engine of ours may rest, and why it ended is told of its model; a server that was made known should run.
-
-    One that runs as a service is told of by the drift.
-    """
-    down = view.state in (BackendState.FAILED, BackendState.STOPPED)
-    return view.state is BackendState.DEFECT or (down and attached and "start" not in view.actions)
-
-
-def _of_server(view: BackendView) -> ProblemView:
-    text = view.detail or view.last_error or ""
-    told = diagnose_log(text.splitlines(), view.kind) if text else None
-    defect = view.state is BackendState.DEFECT
-    problem = ProblemView(
-        id=f"server:{view.name}",
-        severity=Severity.HIGH if defect else Severity.MEDIUM,
-        source="server",
-        subject=f"server:{view.name}",
-        title=f"{view.title} {'runs with a defect' if defect else 'does not run'}",
-        why=text or "It does not answer at its address.",
-        failure_class=told.failure_class if told and told.kind == "failure" else None,
-        evidence=told.evidence if told else [],
-        advice=[remedy.title for remedy in told.remedies] if told else [],
-    )
-    action = "restart" if defect and "restart" in view.actions else "start"
-    if action in view.actions:
-        title = f"{action.capitalize()} {view.title}"
-        fix = Fix(
-            id=action,
-            kind=FixKind.START_SERVER,
-            title=title,
-            target=view.name,
-            patch={"action": action},
-            undoable=False,
-        )
-        problem.fixes.append(fix)
-    return problem
-
-
 class RequestProblems:
     """What clients were refused in the last hour, told by cause and model."""
 
-    def __init__(self, requests: RequestLog, scheduler: Scheduler, settings: Callable[[], Settings]) -> None:
+    def __init__(self, requests: RequestLog, scheduler: Scheduler, offers: Offers) -> None:
         self._requests = requests
         self._scheduler = scheduler
-        self._settings = settings
+        self._offers = offers
 
     async def __call__(self) -> list[ProblemView]:
-        since = datetime.now(UTC) - RECENT
+        views = {view.name: view for view in self._scheduler.catalog.all()}
         groups: dict[tuple[str, str], list[tuple[RequestView, Diagnosis]]] = defaultdict(list)
         known: dict[tuple[str, str], Diagnosis] = {}
         for request in self._requests.recent():
-            if request.at < since or not request.error or request.status in _TURNED_AWAY or not request.model:
+            if not request.error or request.status in _TURNED_AWAY or not request.model:
+                continue
+            if is_over(request, views.get(request.model)):
                 continue
             text = (request.backend or "", request.error)
             told = known.get(text) or known.setdefault(text, diagnose_log([request.error], request.backend or ""))
             if told.kind == "failure" and told.failure_class is not None:
                 groups[request.model, told.failure_class].append((request, told))
-        offers = Offers(self._scheduler, self._settings())
-        views = {view.name: view for view in self._scheduler.catalog.all()}
-        return [_of_requests(views.get(model), failed, offers) for (model, _), failed in groups.items()]
+        return [await _of_requests(views.get(model), failed, self._offers) for (model, _), failed in groups.items()]
 
 
-def _of_requests(view: ModelView | None, failed: list[tuple[RequestView, Diagnosis]], offers: Offers) -> ProblemView:
+async def _of_requests(
+    view: ModelView | None, failed: list[tuple[RequestView, Diagnosis]], offers: Offers
+) -> ProblemView:
     request, told = failed[0]
     clients = sorted({name for each, _ in failed if (name := each.key or each.client) and name not in _OURSELVES})
     problem = ProblemView(
         id=f"request:{request.model}:{told.failure_class}",
-        severity=Severity.CRITICAL if told.failure_class == "tool_calling_not_enabled" else Severity.MEDIUM,
+        severity=Severity.CRITICAL if told.failure_class == NO_TOOLS else Severity.MEDIUM,
         source="request",
         subject=f"model:{request.model}",
         title=f"Requests to “{request.model}” fail: {told.title[:1].lower()}{told.title[1:]}",
@@ -189,7 +134,7 @@ def _of_requests(view: ModelView | None, failed: list[tuple[RequestView, Diagnos
         times=len(failed),
     )
     if view is not None:
-        offers.put(problem, view, told.remedies)
+        await offers.put(problem, view, told.remedies)
     else:
         problem.advice = [remedy.title for remedy in told.remedies]
     return problem

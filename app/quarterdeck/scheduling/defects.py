@@ -26,10 +26,10 @@ class Defects:
         self._asked: dict[Instance, asyncio.Task[None]] = {}
         self._found: dict[Instance, str] = {}
 
-    def of(self, backend: str) -> list[str]:
-        """A sentence for each model on the backend that lacks something, its name in front."""
+    def of(self, backend: str) -> dict[str, str]:
+        """A sentence for each model on the backend that lacks something, by its name."""
         held = [each for each in self._loaded.values() if each.backend.name == backend]
-        return [f"{each.name}: {self._found[each.instance]}" for each in held if each.instance in self._found]
+        return {each.name: self._found[each.instance] for each in held if each.instance in self._found}
 
     def changed(self) -> None:
         held = {each.instance: each for each in self._loaded.values() if each.awake}

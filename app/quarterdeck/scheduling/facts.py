@@ -103,23 +103,26 @@ class FactFinder:
 
     def _seen(self) -> Iterator[_Seen]:
         """Servers with an address or an owner, and each engine process of ours."""
-        shown: set[str] = set()
+        shown: set[str | None] = set()
+        ours = {loaded.backend.name for loaded in self._scheduler.loaded.values()}
         for loaded in self._scheduler.loaded.values():
             instance = loaded.instance
             if instance.record is None or loaded.backend.kind is BackendKind.OLLAMA:
                 continue
+            lacks_tools = loaded.name in self._landscape.defects(loaded.backend.name)
+            tools = False if lacks_tools and loaded.backend.kind is BackendKind.VLLM else None
             yield _Seen(
                 ServerFact(
                     name=f"{loaded.backend.name}-{instance.record.port}", kind=loaded.backend.kind.value,
                     title=f"{loaded.backend.title} with {loaded.name}", address=instance.base_url,
                     state=Running.RUNNING, owner=OwnerKind.QUARTERDECK.value,
-                    pid=instance.record.pid, models=(ServedModel(instance.served_id),),
+                    pid=instance.record.pid, models=(ServedModel(instance.served_id, tools=tools),),
                 ),
                 instance.headers,
             )  # fmt: skip
-            shown.add(loaded.backend.name)
+            shown.add(instance.base_url)
         for view in self._landscape.views():
-            if view.name in shown and not view.address:
+            if view.address in shown or (not view.address and view.name in ours):
                 continue
             if self._is_meant(view):
                 yield self._of_view(view)
@@ -189,6 +192,7 @@ class FactFinder:
         if fact.kind == BackendKind.LITELLM:
             return replace(fact, routes=await self._asking.routes(url, headers))
         models = fact.models
+        known = models[0].tools if len(models) == 1 else None
         if fact.kind != BackendKind.OLLAMA:
             models = await self._asking.served(url, headers) or models
         if fact.kind == BackendKind.LLAMA_SERVER:
@@ -197,6 +201,7 @@ class FactFinder:
             process = (fact.pid, fact.started_at)
             works, said = await self._asking.tools(url, models[0].id, headers, process=process, ask=thorough)
             flags = suggest_tool_flags(None, models[0].id) if fact.kind == BackendKind.VLLM else {}
+            works = known if works is None else works
             models = (replace(models[0], tools=works, tools_error=said, tool_flags=flags),)
         state = Running.DEFECT if any(model.tools is False for model in models) else fact.state
         return replace(fact, models=models, state=state)
@@ -219,7 +224,7 @@ class FactFinder:
             declared_context=context if isinstance(context, int) else None,
             running_context=served.context_length if served and view.loaded else None,
             tools=served.tools if served else None,
-            tool_flags=suggest_tool_flags(view.architecture, view.name) if view.backend == BackendKind.VLLM else {},
+            tool_flags=_tool_flags(view) if view.backend == BackendKind.VLLM else {},
             last_loaded=view.last_loaded,
             failures=await self._failures(view),
         )
@@ -282,6 +287,10 @@ def _served(url: str | None, id: str, servers: tuple[ServerFact, ...]) -> Served
         if url and server.address == url:
             return next((model for model in server.models if model.id in (id, f"{id}:latest")), None)
     return None
+
+
+def _tool_flags(view: ModelView) -> dict[str, object]:
+    return suggest_tool_flags(view.architecture, view.hf_path, view.name, view.served_name, Path(view.path or "").name)
 
 
 def _options(view: ModelView) -> dict[str, Any]:

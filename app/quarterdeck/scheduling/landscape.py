@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from quarterdeck.backends.base import EngineFailed
 from quarterdeck.backends.litellm import LiteLLMBackend
@@ -25,8 +25,10 @@ class Landscape:
     An engine with one server of its own, such as Ollama, has the same name in both and is shown as one.
     """
 
-    def __init__(self, scheduler: Scheduler, servers: Servers, defects: Callable[[str], list[str]], tell: Tell) -> None:
-        """`defects` are those of an engine's models in words; `tell` publishes what has become of a backend."""
+    def __init__(
+        self, scheduler: Scheduler, servers: Servers, defects: Callable[[str], Mapping[str, str]], tell: Tell
+    ) -> None:
+        """`defects` are those of an engine's models in words, by model; `tell` publishes what became of a backend."""
         self._scheduler = scheduler
         self._servers = servers
         self._defects = defects
@@ -53,6 +55,10 @@ class Landscape:
         """Processes of ours that run engines."""
         records = [each.instance.record for each in self._scheduler.loaded.values()]
         return {record.pid for record in records if record is not None}
+
+    def defects(self, name: str) -> Mapping[str, str]:
+        """What loaded models of an engine lack, in words, by model."""
+        return self._defects(name)
 
     def views(self) -> list[BackendView]:
         servers = {view.name: view for view in self._servers.views()}
@@ -127,7 +133,8 @@ class Landscape:
 
     def _add_defects(self, engine: BackendView) -> None:
         if engine.state is BackendState.RUNNING and (defects := self._defects(engine.name)):
-            engine.state, engine.detail = BackendState.DEFECT, " ".join(defects)
+            engine.state = BackendState.DEFECT
+            engine.detail = " ".join(f"{model}: {sentence}" for model, sentence in defects.items())
 
     def _offer_start(self, engine: BackendView) -> None:
         """An engine that is one process for each model starts with a model: the one that it held last."""

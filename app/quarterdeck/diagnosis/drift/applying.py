@@ -176,5 +176,8 @@ def _restore(backups: Mapping[Path, Path | None]) -> None:
 
 def _sentence(plan: Plan) -> str:
     files = ", ".join(path.name for path in plan.after)
-    parts = [f"{files} written." if files else "", f"{' and '.join(plan.servers)} restarted." if plan.servers else ""]
+    parts = [
+        f"{files} written." if files else "",
+        f"{' and '.join(plan.servers)} runs with it." if plan.servers else "",
+    ]
     return " ".join(part for part in parts if part)

@@ -61,21 +61,43 @@ def _entry(file: ConfigFile, entry: Entry, facts: Facts) -> Iterator[Difference]
         return
     if not server.up:
         severity = Severity.HIGH if server.state.value == "down" else Severity.LOW
-        yield _found(file, ADDRESS, f"{subject} at {entry.address}", f"{server.title} is {server.state}", severity)
+        running = f"{server.title} is {server.state}"
+        yield _stood_in(file, entry, facts,
+                        _found(file, ADDRESS, f"{subject} at {entry.address}", running, severity))  # fmt: skip
         return
     if entry.served_id and server.models and "*" not in entry.served_id:
         served = _served(server, entry.served_id)
         if served is None:
             offered = ", ".join(server.ids[:5])
-            yield _found(file, SERVED_NAME, f"{subject}: {entry.served_id}", f"{server.name} offers {offered}",
-                         Severity.HIGH)  # fmt: skip
+            found = _found(file, SERVED_NAME, f"{subject}: {entry.served_id}", f"{server.name} offers {offered}",
+                           Severity.HIGH)  # fmt: skip
+            yield _stood_in(file, entry, facts, found)
             return
         if entry.tools and served.tools is False:
-            yield _found(file, TOOLS, f"{subject} says it can", f"{server.name} refuses: {served.tools_error}",
-                         Severity.CRITICAL)  # fmt: skip
+            yield _found(file, TOOLS, f"{subject} says it can", refusal(server, served), Severity.CRITICAL)
         if entry.context and served.context_length and entry.context > served.context_length:
             yield _found(file, CONTEXT, f"{subject}: {entry.context} tokens",
                          f"{server.name} runs with {served.context_length}", Severity.MEDIUM)  # fmt: skip
+
+
+def refusal(server: ServerFact, model: ServedModel) -> str:
+    """Why the server takes no tool calls, in words that begin with its name."""
+    return f"{server.name} {f'refuses: {model.tools_error}' if model.tools_error else 'runs without tool calling'}"
+
+
+def _stood_in(file: ConfigFile, entry: Entry, facts: Facts, found: Difference) -> Difference:
+    """The same, but hardly a problem, where another model is meant to answer instead and can."""
+    assert file.gateway is not None
+    names = file.gateway.stand_ins(entry.name)
+    able = next((each.name for each in file.gateway.entries if each.name in names and _answers(each, facts)), None)
+    if able is None:
+        return found
+    return found.model_copy(update={"running": f"{found.running}; {able} answers instead", "severity": Severity.LOW})
+
+
+def _answers(entry: Entry, facts: Facts) -> bool:
+    server = facts.server_at(entry.address) if entry.address else None
+    return server is not None and server.up and _served(server, entry.served_id) is not None
 
 
 def _served(server: ServerFact, id: str) -> ServedModel | None:

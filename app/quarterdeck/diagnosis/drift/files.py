@@ -11,9 +11,9 @@ from pathlib import Path
 from quarterdeck.diagnosis.drift import gateway_checks, git, layers, mapping_checks
 from quarterdeck.diagnosis.drift.facts import Facts, FileFact, ServerFact
 from quarterdeck.diagnosis.drift.faults import Fault, warning
-from quarterdeck.diagnosis.drift.gateway import Gateway, is_gateway, of_file
+from quarterdeck.diagnosis.drift.gateway import Entry, Gateway, backend, is_gateway, of_file, read_gateway
 from quarterdeck.diagnosis.drift.git import GitFile, GitState
-from quarterdeck.diagnosis.drift.yaml_file import YamlFile, header, read, read_text
+from quarterdeck.diagnosis.drift.yaml_file import YamlFile, header, plain, read, read_text
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.report import ConfigFileView, FileState
 
@@ -22,6 +22,7 @@ MAPPING = "sources of a gateway's configuration"
 OTHER = "configuration"
 _UNUSABLE = frozenset({"no_yaml", "empty", "no_models"})
 _NEIGHBOURS = ("providers.yaml", "providers.yml", "model-mappings.yaml", "model-mappings.yml")
+_KINDS = {"ollama": "Ollama", "vllm": "vLLM", "llama-server": "llama.cpp", "embedded": "llama.cpp"}
 _SLACK_S = 1.0
 _SHORT_TIMEOUT_S = 15
 _MOST_HEADER = 120
@@ -29,7 +30,10 @@ _MOST_HEADER = 120
 
 @dataclass
 class ConfigFile:
-    """A file as it was read just now. `sources` are the files that it was made from."""
+    """A file as it was read just now. `sources` are the files that it was made from.
+
+    `rests` says that none of its users runs, `since_commit` what is otherwise than in the last commit, in words.
+    """
 
     path: Path
     fact: FileFact
@@ -42,6 +46,8 @@ class ConfigFile:
     modified_at: float | None = None
     states: list[FileState] = field(default_factory=list)
     sources: tuple[Path, ...] = ()
+    rests: bool = False
+    since_commit: str = ""
 
     @property
     def active(self) -> bool:
@@ -59,6 +65,8 @@ async def look(facts: Facts) -> list[ConfigFile]:
     _check(files)
     for file in files:
         file.states = _states(file, files, facts)
+        users = [server for name in file.fact.users if (server := facts.server(name))]
+        file.rests = bool(users) and not any(server.up for server in users)
     return sorted(files, key=lambda file: str(file.path))
 
 
@@ -70,25 +78,49 @@ def view(file: ConfigFile, facts: Facts) -> ConfigFileView:
         size_bytes=len(file.text.encode()),
         lines=len(file.text.splitlines()),
         models=file.gateway.names if file.gateway else [],
-        purpose=purpose(file),
+        purpose=purpose(file, facts),
         states=file.states,
         users=[_user(name, facts.server(name)) for name in file.fact.users],
         modified_at=datetime.fromtimestamp(file.modified_at, UTC) if file.modified_at is not None else None,
-        git=_git_words(file.git),
+        git="; ".join(words for words in (_git_words(file.git), file.since_commit) if words),
         faults=[str(fault) for fault in file.faults],
     )
 
 
-def purpose(file: ConfigFile) -> str:
+def purpose(file: ConfigFile, facts: Facts) -> str:
     """What the file is for: the comment at its head, and what follows from its content."""
     said = next((line for line in header(file.text) if _telling(line)), "")[:_MOST_HEADER]
     if file.gateway is None or not file.gateway.entries:
         return said
     count = len(file.gateway.names)
-    words = f"{count} {'model' if count == 1 else 'models'} on {', '.join(file.gateway.backends())}"
+    behind = dict.fromkeys(_backend(entry, facts) for entry in file.gateway.entries)
+    words = f"{count} {'model' if count == 1 else 'models'} on {', '.join(behind)}"
     if _fails_fast(file.gateway):
         words += "; fails fast (short time limit, no second try)"
     return f"{said.rstrip('.')}. {words}" if said else words
+
+
+def _backend(entry: Entry, facts: Facts) -> str:
+    server = facts.server_at(entry.address) if entry.address else None
+    return _KINDS.get(server.kind, backend(entry)) if server is not None else backend(entry)
+
+
+def _since_commit(file: ConfigFile, before: str) -> str:
+    """Which models and sections of a gateway's configuration are new, gone or otherwise than they were."""
+    assert file.gateway is not None
+    old, new = read_gateway(before), file.gateway
+    was = {name: [each for each in old.entries if each.name == name] for name in old.names}
+    now = {name: [each for each in new.entries if each.name == name] for name in new.names}
+    same = {name for name in was.keys() & now.keys() if len(was[name]) == len(now[name])
+            and all(one.same(other) for one, other in zip(was[name], now[name], strict=True))}  # fmt: skip
+    rest = {key for key in old.file.mapping.keys() | new.file.mapping.keys() if key != "model_list"
+            and plain(old.file.mapping.get(key)) != plain(new.file.mapping.get(key))}  # fmt: skip
+    told = {
+        "new": [name for name in now if name not in was],
+        "gone": [name for name in was if name not in now],
+        "changed": [*(name for name in now if name in was and name not in same), *sorted(map(str, rest))],
+    }
+    return "; ".join(f"{word}: {', '.join(names)}" for word, names in told.items() if names)
 
 
 def _telling(line: str) -> bool:
@@ -144,6 +176,8 @@ async def _read(fact: FileFact) -> ConfigFile:
     made = layers.made_from(file.text)
     file.sources = (made.base, made.overlay) if made else ()
     file.git = await git.state_of(file.path)
+    if file.gateway is not None and file.git.uncommitted and (before := await git.head(file.path)) is not None:
+        file.since_commit = await asyncio.to_thread(_since_commit, file, before)
     return file
 
 

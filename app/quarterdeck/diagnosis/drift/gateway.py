@@ -89,6 +89,10 @@ class Gateway:
             if isinstance(target, str):
                 yield Reference(line, "alias", alias, target)
 
+    def stand_ins(self, name: str) -> set[str]:
+        """The models that answer where the one of that name does not."""
+        return {each.name for each in self.references() if each.kind in FALLBACKS and each.of in ("", name)} - {name}
+
     def aliases(self) -> Iterator[tuple[int, str, Any]]:
         """Other names: line, alias, and what it stands for as it is written."""
         for settings in _SETTINGS:
@@ -106,9 +110,10 @@ class Gateway:
                     found.setdefault(name, number)
         return found
 
-    def backends(self) -> list[str]:
-        """The kinds of servers behind it, in words."""
-        return list(dict.fromkeys(_TITLES.get(entry.provider, entry.provider or "other") for entry in self.entries))
+
+def backend(entry: Entry) -> str:
+    """The kind of server behind an entry, in words, as far as the file tells."""
+    return _TITLES.get(entry.provider, entry.provider or "other")
 
 
 def is_gateway(file: YamlFile) -> bool:

@@ -173,7 +173,8 @@ def _there(path: Path) -> str | None:
 def _restarts(active: ConfigFile) -> str:
     if not active.fact.users:
         return "No server uses it now."
-    return f"{_named(active.fact.users)} is restarted; if it does not come back, everything is put back."
+    done = "started with it" if active.rests else "restarted"
+    return f"{_named(active.fact.users)} is {done}; if it does not work then, everything is put back."
 
 
 def _named(names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from quarterdeck.diagnosis.drift.facts import Facts, ModelFact, Running, ServerF
 from quarterdeck.diagnosis.drift.files import ConfigFile
 from quarterdeck.diagnosis.drift.git import GitState
 from quarterdeck.diagnosis.drift.plans import Way
+from quarterdeck.schemas.backends import OwnerKind
 from quarterdeck.schemas.diagnosis import Evidence
 from quarterdeck.schemas.problems import Fix, FixKind, ProblemView, Severity
 from quarterdeck.schemas.report import Difference, FileState
@@ -48,7 +49,15 @@ def _stopped(facts: Facts) -> Iterator[ProblemView]:
             title=f"{server.title} is down",
             why=f"{server.detail or 'It does not run.'} {server.last_error}".strip(),
             hint="Start it; what it was started with stays as it is.",
-            fixes=[Fix(id="start", kind=FixKind.START_SERVER, title=f"Start {server.title}", target=server.name)],
+            fixes=[
+                Fix(
+                    id="start",
+                    kind=FixKind.START_SERVER,
+                    title=f"Start {server.title}",
+                    target=server.name,
+                    undoable=False,
+                )
+            ],
             commands=[f"systemctl --user start {server.unit}"] if server.unit.endswith(".service") else [],
         )
 
@@ -62,24 +71,26 @@ def _tools(facts: Facts, found: Sequence[Difference]) -> Iterator[ProblemView]:
         model = _model_at(facts, server, refused.id)
         flags = (model.tool_flags if model else {}) or refused.tool_flags
         fixes = []
-        if model is not None and model.loaded and flags:
+        ours = model is not None and model.loaded and server.owner == OwnerKind.QUARTERDECK
+        if model is not None and ours and flags:
             patch: dict[str, JsonValue] = {name: _json(value) for name, value in flags.items()}
+            title = f"Turn tool calling on (parser “{flags.get('tool_call_parser')}”)"
             fixes = [
-                Fix(id="tool-flags", kind=FixKind.LOAD_CONFIG, title="Restart it with tool calling", target=model.name,
-                    patch=patch, retries=True)
+                Fix(id="tool-flags", kind=FixKind.LOAD_CONFIG, title=title, target=model.name, patch=patch,
+                    retries=True)
             ]  # fmt: skip
         yield ProblemView(
             id=f"drift:tools:{server.name}:{refused.id}",
             severity=Severity.CRITICAL,
             source=SOURCE,
-            subject=f"server:{server.name}",
+            subject=f"model:{model.name}" if model is not None and ours else f"server:{server.name}",
             title=f"{server.title} cannot call tools, though its clients are told that it can",
-            why=f"A tool call was refused: {refused.tools_error.rstrip('.')}. Every request with tools fails, "
-            "and clients that try again may give up for good.",
+            why=f"{compare.refusal(server, refused).rstrip('.')}. Every request with tools fails or loses them, and "
+            "clients that try again may give up for good.",
             hint="Restart the server with its two options for tool calling.",
             failure_class=TOOLS_CLASS,
-            evidence=[Evidence(line=0, text=refused.tools_error)],
-            commands=[_command(server, flags)] if server.arguments and flags else [],
+            evidence=[Evidence(line=0, text=refused.tools_error)] if refused.tools_error else [],
+            commands=[_command(server, flags)] if server.arguments and flags and not fixes else [],
             fixes=fixes,
         )
 
@@ -155,13 +166,14 @@ def _uncommitted(file: ConfigFile) -> ProblemView:
             ("revert", "Go back to the last commit", "The change is not wanted."),
             ("stash", "Set the change aside", "Something else is to be tried first."),
         ]
+    told = f"Since the last commit – {file.since_commit}." if file.since_commit else ""
     return ProblemView(
         id=f"drift:uncommitted:{file.path}",
         severity=Severity.LOW,
         source=SOURCE,
         subject=f"file:{file.path}",
         title=f"{file.path.name} is not committed",
-        why="git has no copy of the file as it is now, so that nobody can go back to it.",
+        why=f"{told} git has no copy of the file as it is now, so that nobody can go back to it.".strip(),
         hint="Commit the change, go back to the last commit, or set the change aside.",
         advice=[f"{title}: {when}" for _, title, when in ways],
         since=datetime.fromtimestamp(file.modified_at, UTC) if file.modified_at is not None else None,
@@ -180,6 +192,7 @@ def _not_deployed(files: Sequence[ConfigFile]) -> Iterator[ProblemView]:
         for used in active:
             if str(used.path) in layers.separate_from(file.text):
                 continue
+            then = f", and start {' and '.join(used.fact.users)}" if used.rests else ""
             yield ProblemView(
                 id=f"drift:undeployed:{used.path}:{file.path}",
                 severity=Severity.HIGH,
@@ -190,8 +203,8 @@ def _not_deployed(files: Sequence[ConfigFile]) -> Iterator[ProblemView]:
                 f"{file.path.name} has no effect.",
                 hint="Merge the two, make one from the other as its base, or keep them apart on purpose.",
                 fixes=[
-                    _config(Way.LAYERED, used, file, "Use it as the base, with an overlay"),
-                    _config(Way.MERGE, used, file, f"Merge it into {used.path.name}"),
+                    _config(Way.LAYERED, used, file, f"Use it as the base, with an overlay{then}"),
+                    _config(Way.MERGE, used, file, f"Merge it into {used.path.name}{then}"),
                     _config(Way.SEPARATE, used, file, "Keep both, on purpose"),
                 ],
             )

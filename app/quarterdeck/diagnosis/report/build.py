@@ -86,13 +86,13 @@ def _assessment(facts: Facts, problems: Sequence[ProblemView]) -> str:
     if down:
         parts.append(f"{' and '.join(down)} {'is' if len(down) == 1 else 'are'} down")
     if critical:
-        parts.append(critical[0].title[:1].lower() + critical[0].title[1:])
+        parts.append(critical[0].title)
     elif defect:
         parts.append(f"{' and '.join(defect)} runs with a defect")
     if any(each.source == "drift" and each.severity is Severity.HIGH for each in problems):
         parts.append("configurations do not agree with what runs")
     if parts:
-        text = ", ".join(parts)
+        text = "; ".join(parts)
         # Names such as vLLM are written as they are.
         return f"{text[:1].upper()}{text[1:]}." if text.split()[0].islower() else f"{text}."
     if any(each.severity in _GRAVE for each in problems):
@@ -144,7 +144,7 @@ def _actions(problems: Sequence[ProblemView]) -> list[str]:
         if each.severity in _GRAVE:
             way = each.fixes[0].title if each.fixes else each.hint
             if way:
-                found.append(f"{way.rstrip('.')} — {each.title[:1].lower()}{each.title[1:]}.")
+                found.append(f"{way.rstrip('.')} — {each.title}.")
     return list(dict.fromkeys(found))[:_MOST_ACTIONS]
 
 
