@@ -14,6 +14,14 @@ from quarterdeck.diagnosis.drift.files import view
 from quarterdeck.schemas.problems import FixKind, ProblemView, Severity
 from quarterdeck.schemas.report import Difference, FileState
 
+BROKEN_YAML = """\
+  File "/opt/litellm/lib/python3.11/site-packages/yaml/parser.py", line 392, in parse_block_sequence_entry
+    raise ParserError("while parsing a block collection", self.marks[-1],
+yaml.parser.ParserError: while parsing a block collection
+  in "litellm.yaml", line 2, column 3
+expected <block end>, but found '<block mapping start>'
+  in "litellm.yaml", line 3, column 4
+"""
 ACTIVE, DEPLOYED, NOT_DEPLOYED = FileState.ACTIVE, FileState.DEPLOYED, FileState.NOT_DEPLOYED
 
 
@@ -162,6 +170,24 @@ async def test_a_service_that_is_down_offers_its_start(room: Room) -> None:
     problem = (await found(room))["stopped"]
     assert (problem.fixes[0].kind, problem.fixes[0].target) == (FixKind.START_SERVER, "litellm")
     assert "2 h 49 min" in problem.why
+
+
+async def test_a_server_that_failed_tells_why(room: Room) -> None:
+    room.change("litellm", state=Running.DOWN, startable=True, last_words=tuple(BROKEN_YAML.splitlines()))
+    problem = (await found(room))["stopped"]
+    assert problem.failure_class == "bad_load_config"
+    assert problem.title == "LiteLLM does not run: a configuration file cannot be read"
+    assert problem.evidence[0].text in BROKEN_YAML
+    assert problem.advice
+    assert problem.fixes[0].kind is FixKind.START_SERVER
+
+
+async def test_last_words_without_a_cause_change_nothing(room: Room) -> None:
+    room.change(
+        "litellm", state=Running.DOWN, startable=True, last_words=("INFO: Uvicorn running on http://127.0.0.1:4000",)
+    )
+    problem = (await found(room))["stopped"]
+    assert (problem.title, problem.failure_class) == ("LiteLLM is down", "connection_refused")
 
 
 async def test_unknown_is_not_down(room: Room) -> None:

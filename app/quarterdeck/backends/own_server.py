@@ -21,6 +21,8 @@ from quarterdeck.processes import SAME_START, is_alive
 from quarterdeck.tasks import spawn
 
 POLL_SECONDS = 0.1
+STARTING = "starting "
+"""How the line of the log begins after which the output of a new server comes."""
 ADOPT_SECONDS = 10.0
 CLEARING_SECONDS = 10.0
 
@@ -149,7 +151,7 @@ class OwnServer:
     async def start(self, start: Start, *, timeout: float) -> None:
         """Start and wait until it answers. Raises AppError `engine_missing`, or EngineFailed; cancelling stops it."""
         find_program(start.argv[0], start.install)
-        self.log.add([f"starting {shlex.join(start.argv)}"], "info")
+        self.log.add([f"{STARTING}{shlex.join(start.argv)}"], "info")
         self.last_error, self.starting = None, True
         try:
             process = await EngineProcess.start(

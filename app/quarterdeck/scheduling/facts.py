@@ -14,6 +14,7 @@ from typing import Any
 from quarterdeck.backends import keys
 from quarterdeck.backends.addresses import is_loopback
 from quarterdeck.backends.logs import LogBook
+from quarterdeck.backends.own_server import STARTING
 from quarterdeck.backends.tools import Tool
 from quarterdeck.backends.vllm_tools import suggest_tool_flags
 from quarterdeck.diagnosis.drift.facts import Facts, FileFact, ModelFact, Running, ServedModel, ServerFact
@@ -154,8 +155,16 @@ class FactFinder:
             models=models,
             startable="start" in view.actions and (view.owner.kind in _SERVICES or view.state is BackendState.FAILED),
             last_error=view.last_error or "",
+            last_words=self._last_words(view),
         )
         return _Seen(fact, keys.headers(url, self._servers.key_for(url)) if url else {})
+
+    def _last_words(self, view: BackendView) -> tuple[str, ...]:
+        """What a server of ours that failed has printed since it was started."""
+        book = self._logs.get(view.name) if view.state is BackendState.FAILED else None
+        lines = [line.text for line in book.tail(LOG_LINES)] if book is not None else []
+        starts = [number for number, line in enumerate(lines, 1) if line.startswith(STARTING)]
+        return tuple(lines[starts[-1] :] if starts else lines)
 
     async def _with_processes(self, seen: list[_Seen]) -> list[_Seen]:
         pids = [each.fact.pid for each in seen if each.fact.pid is not None]

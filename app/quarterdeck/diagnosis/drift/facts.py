@@ -52,7 +52,8 @@ class ServerFact:
     """A server as it is now. `arguments` are those of its process, `declared_arguments` those of its unit's file.
 
     `started_at` is in seconds since the epoch. `environment` holds only names that configurations speak of, with
-    secrets left out: a name whose value is not shown has the value "…". `config` is the file it was started with.
+    secrets left out: a name whose value is not shown has the value "…". `config` is the file it was started with,
+    `last_words` what one that failed has printed since.
     """
 
     name: str
@@ -75,6 +76,7 @@ class ServerFact:
     routes: tuple[GatewayRoute, ...] = ()
     startable: bool = False
     last_error: str = ""
+    last_words: tuple[str, ...] = ()
 
     @property
     def up(self) -> bool:

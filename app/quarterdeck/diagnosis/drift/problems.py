@@ -13,12 +13,14 @@ from quarterdeck.diagnosis.drift.facts import Facts, ModelFact, Running, ServerF
 from quarterdeck.diagnosis.drift.files import ConfigFile
 from quarterdeck.diagnosis.drift.git import GitState
 from quarterdeck.diagnosis.drift.plans import Way
+from quarterdeck.diagnosis.matcher import diagnose_log
 from quarterdeck.schemas.backends import OwnerKind
 from quarterdeck.schemas.diagnosis import Evidence
 from quarterdeck.schemas.problems import Fix, FixKind, ProblemView, Severity
 from quarterdeck.schemas.report import Difference, FileState
 
 SOURCE = "drift"
+DOWN_CLASS = "connection_refused"
 TOOLS_CLASS = "tool_calling_not_enabled"
 _MOST_EVIDENCE = 3
 
@@ -30,7 +32,7 @@ def problems(facts: Facts, files: Sequence[ConfigFile], found: Sequence[Differen
         *_tools(facts, found),
         *(each for file in files for each in _of_file(file)),
         *_not_deployed(files),
-        *_others(found),
+        *_others(found, facts, files),
     ]
     order = list(Severity)
     return sorted(listed, key=lambda each: order.index(each.severity))
@@ -41,7 +43,10 @@ def _stopped(facts: Facts) -> Iterator[ProblemView]:
     for server in facts.servers:
         if server.state is not Running.DOWN or not server.startable:
             continue
-        yield ProblemView(
+        start = Fix(
+            id="start", kind=FixKind.START_SERVER, title=f"Start {server.title}", target=server.name, undoable=False
+        )
+        problem = ProblemView(
             id=f"drift:stopped:{server.name}",
             severity=Severity.HIGH,
             source=SOURCE,
@@ -49,17 +54,24 @@ def _stopped(facts: Facts) -> Iterator[ProblemView]:
             title=f"{server.title} is down",
             why=f"{server.detail or 'It does not run.'} {server.last_error}".strip(),
             hint="Start it; what it was started with stays as it is.",
-            fixes=[
-                Fix(
-                    id="start",
-                    kind=FixKind.START_SERVER,
-                    title=f"Start {server.title}",
-                    target=server.name,
-                    undoable=False,
-                )
-            ],
+            failure_class=DOWN_CLASS,
+            fixes=[start],
             commands=[f"systemctl --user start {server.unit}"] if server.unit.endswith(".service") else [],
         )
+        _explain(problem, server)
+        yield problem
+
+
+def _explain(problem: ProblemView, server: ServerFact) -> None:
+    """Why a server ended, where its last words tell it."""
+    told = diagnose_log(server.last_words, server.kind)
+    if told.kind != "failure" or told.failure_class is None:
+        return
+    problem.title = f"{server.title} does not run: {told.title[:1].lower()}{told.title[1:]}"
+    problem.why, problem.failure_class, problem.evidence = told.why, told.failure_class, told.evidence
+    problem.hint = "Mend that, then start it."
+    problem.known_issue = told.known_issue
+    problem.advice = [remedy.title for remedy in told.remedies]
 
 
 def _tools(facts: Facts, found: Sequence[Difference]) -> Iterator[ProblemView]:
@@ -127,10 +139,10 @@ def _of_file(file: ConfigFile) -> Iterator[ProblemView]:
             source=SOURCE,
             subject=subject,
             title=f"{file.path.name} has {_count(len(file.faults), 'fault')}",
-            why=str(worst[0]),
+            why=worst[0].sentence,
             hint=worst[0].hint,
             evidence=[Evidence(line=each.line, text=_line(file, each.line)) for each in worst[:_MOST_EVIDENCE]],
-            advice=[str(each) for each in file.faults],
+            advice=[f"{text[:1].upper()}{text[1:]}" for text in map(str, file.faults) if text != str(worst[0])],
         )
     if FileState.STALE in file.states:
         made = layers.made_from(file.text) is not None
@@ -160,11 +172,11 @@ def _of_file(file: ConfigFile) -> Iterator[ProblemView]:
 
 
 def _uncommitted(file: ConfigFile) -> ProblemView:
-    ways = [("commit", "Commit it", "Keep the change: it is in use, or will be.")]
+    ways = [("commit", "Commit it", "when the change is in use, or will be")]
     if file.git.state is not GitState.UNTRACKED:
         ways += [
-            ("revert", "Go back to the last commit", "The change is not wanted."),
-            ("stash", "Set the change aside", "Something else is to be tried first."),
+            ("revert", "Go back to the last commit", "when the change is not wanted"),
+            ("stash", "Set the change aside", "when something else is to be tried first"),
         ]
     told = f"Since the last commit – {file.since_commit}." if file.since_commit else ""
     return ProblemView(
@@ -173,9 +185,9 @@ def _uncommitted(file: ConfigFile) -> ProblemView:
         source=SOURCE,
         subject=f"file:{file.path}",
         title=f"{file.path.name} is not committed",
-        why=f"{told} git has no copy of the file as it is now, so that nobody can go back to it.".strip(),
+        why=f"{told} Git has no copy of the file as it is now, so that nobody can go back to it.".strip(),
         hint="Commit the change, go back to the last commit, or set the change aside.",
-        advice=[f"{title}: {when}" for _, title, when in ways],
+        advice=[f"{title}, {when}." for _, title, when in ways],
         since=datetime.fromtimestamp(file.modified_at, UTC) if file.modified_at is not None else None,
         fixes=[
             Fix(id=way, kind=FixKind.GIT, title=title, target=str(file.path), patch={"action": way})
@@ -210,7 +222,7 @@ def _not_deployed(files: Sequence[ConfigFile]) -> Iterator[ProblemView]:
             )
 
 
-def _others(found: Sequence[Difference]) -> Iterator[ProblemView]:
+def _others(found: Sequence[Difference], facts: Facts, files: Sequence[ConfigFile]) -> Iterator[ProblemView]:
     """Differences for which there is no button; they are told with what to do."""
     hints = {
         compare.SERVED_NAME: "Write the id that the server offers into the file, or start the server under that id.",
@@ -220,6 +232,7 @@ def _others(found: Sequence[Difference]) -> Iterator[ProblemView]:
         compare.ARGUMENTS: "Restart it, so that it runs as declared.",
         compare.MODELS: "Restart the gateway; if that does not help, look at its log.",
     }
+    kinds = {model.name: "model" for model in facts.models} | {str(file.path): "file" for file in files}
     for each in found:
         if each.what not in hints:
             continue
@@ -227,7 +240,7 @@ def _others(found: Sequence[Difference]) -> Iterator[ProblemView]:
             id=f"drift:{each.what}:{each.subject}:{each.declared}",
             severity=Severity(each.severity),
             source=SOURCE,
-            subject=f"file:{each.subject}" if "/" in each.subject else f"server:{each.subject}",
+            subject=f"{kinds.get(each.subject, 'server')}:{each.subject}",
             title=f"{each.what[:1].upper()}{each.what[1:]}: declared and running differ",
             why=f"Declared: {each.declared}. Running: {each.running}.",
             hint=hints[each.what],
