@@ -43,7 +43,7 @@ async def test_the_report_has_every_part(room: Room) -> None:
     assert "ended 2 h 49 min ago" in page
     assert str(room.unified) in page
     assert "a base with an overlay" in page.lower()
-    assert "bad (2×: The engine did not start)" in page
+    assert "“bad” did not load (2×)." in page
 
 
 async def test_the_assessment_names_what_is_down(room: Room) -> None:

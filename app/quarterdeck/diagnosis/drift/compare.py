@@ -76,8 +76,8 @@ def _entry(file: ConfigFile, entry: Entry, facts: Facts) -> Iterator[Difference]
         if entry.tools and served.tools is False:
             yield _found(file, TOOLS, f"{subject} says it can", refusal(server, served), Severity.CRITICAL)
         if entry.context and served.context_length and entry.context > served.context_length:
-            yield _found(file, CONTEXT, f"{subject}: {entry.context} tokens",
-                         f"{server.name} runs with {served.context_length}", Severity.MEDIUM)  # fmt: skip
+            yield _found(file, CONTEXT, f"{subject}: {entry.context:,} tokens",
+                         f"{server.name} runs with {served.context_length:,}", Severity.MEDIUM)  # fmt: skip
 
 
 def refusal(server: ServerFact, model: ServedModel) -> str:
@@ -194,8 +194,8 @@ def _model(model: ModelFact) -> Iterator[Difference]:
         return
     if model.declared_context and model.running_context and model.declared_context != model.running_context:
         yield Difference(
-            subject=model.name, what=CONTEXT, declared=f"{model.declared_context} tokens",
-            running=f"{model.running_context} tokens", severity=Severity.MEDIUM,
+            subject=model.name, what=CONTEXT, declared=f"{model.declared_context:,} tokens",
+            running=f"{model.running_context:,} tokens", severity=Severity.MEDIUM,
         )  # fmt: skip
     if "tools" in model.capabilities and model.tools is False:
         yield Difference(

@@ -23,6 +23,7 @@ from quarterdeck.schemas.report import (
 
 _MOST_DOCUMENTS = 20
 _MOST_ACTIONS = 8
+_MOST_FAILED = 5
 _GRAVE = (Severity.CRITICAL, Severity.HIGH)
 
 
@@ -97,6 +98,8 @@ def _assessment(facts: Facts, problems: Sequence[ProblemView]) -> str:
         return f"{text[:1].upper()}{text[1:]}." if text.split()[0].islower() else f"{text}."
     if any(each.severity in _GRAVE for each in problems):
         return "Everything runs, with problems."
+    if lesser := sum(each.severity is Severity.MEDIUM for each in problems):
+        return f"Nothing grave, but {lesser} smaller {'problem' if lesser == 1 else 'problems'}."
     return "Everything that is known runs as declared." if facts.servers else "No server is known yet."
 
 
@@ -110,15 +113,10 @@ def _summary(facts: Facts, drift: DriftReport, problems: Sequence[ProblemView]) 
         yield f"Configurations: {len(drift.files)} known, {len(used)} used, {len(idle)} used by nothing."
     if drift.differences:
         yield f"Declared and running differ in {len(drift.differences)} points."
-    failed = [model for model in facts.models if model.failures]
-    if failed:
-        yield (
-            "Models that did not load: "
-            + "; ".join(
-                f"{model.name} ({len(model.failures)}×: {model.failures[0].rstrip('.')})" for model in failed[:5]
-            )
-            + "."
-        )
+    told = {each.subject: each.title for each in reversed(problems) if each.source == "attempt"}
+    for model in [model for model in facts.models if model.failures][:_MOST_FAILED]:
+        title = told.get(f"model:{model.name}", f"“{model.name}” did not load")
+        yield f"{title} ({len(model.failures)}×)."
     severities = Counter(each.severity for each in problems)
     if severities:
         yield "Problems: " + ", ".join(f"{severities[each]} {each}" for each in Severity if severities[each]) + "."

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from quarterdeck.diagnosis.drift import compare
 from quarterdeck.diagnosis.drift.facts import Facts, Running, ServerFact
+from quarterdeck.schemas.problems import Severity
 from quarterdeck.schemas.report import CheckItem, Difference
 
 LONG_ENOUGH_S = 3600.0
@@ -75,13 +76,15 @@ def _models(facts: Facts) -> tuple[bool | None, str]:
 
 
 def _routes(facts: Facts, differences: Iterable[Difference]) -> tuple[bool | None, str]:
-    wrong = [each for each in differences if each.what in _ROUTES]
+    found = [each for each in differences if each.what in _ROUTES]
+    wrong = [each for each in found if each.severity != Severity.LOW]
     if wrong:
         return False, " ".join(f"{each.declared}: {each.running}." for each in wrong[:3])
     gateways = [server for server in facts.servers if server.kind == GATEWAY and server.up]
     if not gateways:
         return None, "No gateway runs that could be compared with its file."
-    return True, f"{', '.join(sorted({id for server in gateways for id in server.ids}))}."
+    names = ", ".join(sorted({id for server in gateways for id in server.ids}))
+    return True, " ".join([f"{names}.", *(f"{each.declared}: {each.running}." for each in found[:3])])
 
 
 def _tools(facts: Facts) -> tuple[bool | None, str]:
