@@ -133,6 +133,8 @@ class FakeDiagnosis:
         if where == ("GET", "/api/known-issues/export"):
             return httpx.Response(200, text="# Mine\n", request=request)
         if where == ("GET", "/api/diagnostics"):
+            if self.gate is not None:
+                await self.gate.wait()
             return httpx.Response(200, content=self.bundle, request=request)
         if where in (("POST", "/api/fixes/apply"), ("POST", "/api/report/checklist")) and self.gate is not None:
             await self.gate.wait()

@@ -10,9 +10,10 @@ import pytest
 from fake_core import FakeCore
 from fake_diagnosis import make_problem
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QDialog
+from PySide6.QtWidgets import QDialog, QFileDialog, QLabel
 from pytestqt.qtbot import QtBot
 
+from quarterdeck.gui.dialogs.ask import Question
 from quarterdeck.gui.dialogs.fix_preview import FixPreviewDialog
 from quarterdeck.gui.pages.diagnosis import DiagnosisPage
 from quarterdeck.gui.store import Store
@@ -91,16 +92,38 @@ def test_two_clicks_make_a_change_that_can_be_taken_back(
 
 
 def test_nothing_changes_when_the_preview_is_left(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:
-    page.problems.cards["context"].fixes["shorter"].click()
+    button = page.problems.cards["context"].fixes["shorter"]
+    button.setFocus()
+    button.click()
     dialog(page, qtbot).reject()
     qtbot.waitUntil(lambda: len(core.called("GET", "/api/fixes")) >= 1)
     assert core.called("POST", "/api/fixes/apply") == []
     assert page.problems.cards["context"].doing_text == ""
+    assert page.focusWidget() is button
+
+
+def test_a_card_that_is_worked_at_stays_where_it_is(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:
+    core.diagnosis.gate = asyncio.Event()
+    first, last = core.diagnosis.problems
+    core.diagnosis.problems = [first, make_problem("between"), last]
+    page.problems.tab_shown()
+    qtbot.waitUntil(lambda: len(page.problems.cards) == 3)
+    page.problems.cards["between"].fixes["shorter"].click()
+    dialog(page, qtbot).verb_button.click()
+    qtbot.waitUntil(lambda: bool(page.problems.cards["between"].doing_text))
+    core.diagnosis.problems = [first, last]
+    page.problems.tab_shown()
+    qtbot.waitUntil(lambda: len(page._store.problems.views) == 2)
+    tops = {page.problems.cards[id].y(): id for id in ("context", "between", "tools")}
+    assert [tops[top] for top in sorted(tops)] == ["context", "between", "tools"]
+    core.diagnosis.gate.set()
+    qtbot.waitUntil(lambda: "between" not in page.problems.cards)
 
 
 def test_a_trial_shows_that_it_runs_and_can_be_cancelled(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:
     core.diagnosis.gate = asyncio.Event()
     card = page.problems.cards["context"]
+    card.fixes["shorter"].setFocus()
     card.fixes["shorter"].click()
     dialog(page, qtbot).verb_button.click()
     qtbot.waitUntil(lambda: card.doing_text.startswith("Use 8192 tokens of context · "))
@@ -109,10 +132,48 @@ def test_a_trial_shows_that_it_runs_and_can_be_cancelled(page: DiagnosisPage, co
     page.problems.tab_shown()
     qtbot.waitUntil(lambda: len(page._store.problems.views) == 1)
     assert list(page.problems.cards) == ["context", "tools"]
+    assert page.focusWidget() is card.cancel
     card.cancel.click()
     qtbot.waitUntil(lambda: core.called("POST", "/api/orchestrate/cancel") != [])
     core.diagnosis.gate.set()
     qtbot.waitUntil(lambda: "context" not in page.problems.cards)
+
+
+def test_a_change_is_taken_back_once(page: DiagnosisPage, core: FakeCore, toasts: list[str], qtbot: QtBot) -> None:
+    page.problems.cards["context"].fixes["shorter"].click()
+    dialog(page, qtbot).verb_button.click()
+    qtbot.waitUntil(lambda: "u1" in page.problems.applied.buttons)
+    page.problems.commands.undo("u1")
+    assert page.problems.applied.buttons["u1"].text() == "Undoing…"
+    assert not page.problems.applied.buttons["u1"].isEnabled()
+    page.problems.commands.undo("u1")
+    qtbot.waitUntil(lambda: page.problems.applied.buttons == {})
+    assert len(core.called("POST", "/api/fixes/u1/undo")) == 1
+
+
+def test_nothing_is_said_twice(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:
+    line = "line 18: A fallback leads to “codr”. Is “coder” meant?"
+    core.diagnosis.problems = [
+        make_problem(
+            "fault", subject="file:/etc/config.yaml", why=line, hint="Is “coder” meant?", advice=[line, "more"]
+        )
+    ]
+    page.problems.tab_shown()
+    qtbot.waitUntil(lambda: list(page.problems.cards) == ["fault"])
+    assert page.problems.cards["fault"].text.splitlines()[2:] == [
+        "Line 18: A fallback leads to “codr”. Is “coder” meant?", "• More",
+    ]  # fmt: skip
+
+
+def test_the_instance_of_a_model_is_shown_as_the_model(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:
+    name = next(iter(page._store.models))
+    core.diagnosis.problems = [make_problem("drift", subject=f"server:{name}")]
+    page.problems.tab_shown()
+    qtbot.waitUntil(lambda: list(page.problems.cards) == ["drift"])
+    assert page.problems.cards["drift"].subject.text() == "Show the model"
+    with qtbot.waitSignal(page.subject_wanted) as wanted:
+        page.problems.cards["drift"].subject.click()
+    assert wanted.args == [f"model:{name}"]
 
 
 def test_a_refused_change_is_told(page: DiagnosisPage, core: FakeCore, toasts: list[str], qtbot: QtBot) -> None:
@@ -191,6 +252,30 @@ def test_the_file_for_support_is_written(
     qtbot.waitUntil(lambda: len(toasts) == 2)
     assert "could not be written" in toasts[1]
     assert page.bundle.isEnabled()
+
+
+def test_what_the_file_for_support_has_in_it_is_said_first(page: DiagnosisPage, qtbot: QtBot) -> None:
+    page.bundle.click()
+    qtbot.waitUntil(lambda: any(found.isVisible() for found in page.findChildren(Question)))
+    (question,) = page.findChildren(Question)
+    told = "\n".join(label.text() for label in question.findChildren(QLabel))
+    assert "passwords are left out" in told
+    question.done(QDialog.DialogCode.Accepted)
+    qtbot.waitUntil(lambda: any(found.isVisible() for found in page.findChildren(QFileDialog)))
+    page.findChildren(QFileDialog)[0].reject()
+
+
+def test_collecting_the_file_for_support_can_be_stopped(
+    page: DiagnosisPage, core: FakeCore, toasts: list[str], tmp_path: Path, qtbot: QtBot
+) -> None:
+    core.diagnosis.gate = asyncio.Event()
+    page.save_bundle(str(tmp_path / "bundle.zip"))
+    qtbot.waitUntil(lambda: core.called("GET", "/api/diagnostics") != [])
+    assert page.bundle.text() == "Stop collecting"
+    page.bundle.click()
+    qtbot.waitUntil(lambda: page.bundle.text() == "Save for support…")
+    assert list(tmp_path.iterdir()) == []
+    assert toasts == []
 
 
 def test_only_the_part_in_front_asks(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:

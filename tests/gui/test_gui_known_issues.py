@@ -55,7 +55,7 @@ def titles(tab: KnownIssuesTab) -> list[str]:
 def test_the_first_entry_is_shown_whole(tab: KnownIssuesTab) -> None:
     assert tab.view.title.text() == "Title of gemma-system"
     assert tab.view.badge.text == "Still applies"
-    assert "vllm × webui: Chats end with status 400." in tab.view.text
+    assert "vLLM × Open WebUI: Chats end with status 400." in tab.view.text
     assert not tab.view.remove.isVisible()
     tab.view.copy.click()
     assert QGuiApplication.clipboard().text() == tab.view.text
@@ -66,6 +66,7 @@ def test_the_search_looks_everywhere(tab: KnownIssuesTab) -> None:
     assert titles(tab) == ["Title of gemma-system"]
     tab.search.setText("nothing of the kind")
     assert tab.stack.currentWidget() is tab.empty
+    assert tab.empty.words.text() == "No entry has “nothing of the kind” in it."
     tab.empty.button.click()
     assert len(titles(tab)) == 2
 
@@ -140,11 +141,12 @@ def test_an_entry_is_written_and_removed(tab: KnownIssuesTab, core: FakeCore, to
     tab.add.click()
     qtbot.waitUntil(lambda: any(found.isVisible() for found in tab.findChildren(AddKnownIssueDialog)))
     (dialog,) = tab.findChildren(AddKnownIssueDialog)
+    assert dialog.focusWidget() is dialog.page
     assert not dialog.send.isEnabled()
     dialog.page.setPlainText(EXAMPLE.replace("What is wrong", "What is really wrong"))
     dialog.send.click()
     qtbot.waitUntil(lambda: toasts == ["ok: Added 1 entry."])
-    tab.show_issue("mine")
+    # What was added is what is shown.
     assert tab.view.remove.isVisible()
     tab.view.remove.click()
     qtbot.waitUntil(lambda: any(found.isVisible() for found in tab.findChildren(Question)))
@@ -181,6 +183,15 @@ def test_only_parts_that_say_something_are_shown() -> None:
 def test_the_marks_of_the_page_are_not_shown() -> None:
     issue = make_issue("marked", workarounds=["Run `ollama ps`.", "Wait."])
     assert dict(sections(issue))["What to do"] == ["• Run “ollama ps”.", "• Wait."]
+
+
+def test_services_are_called_as_people_call_them() -> None:
+    assert to_row(make_issue("one", subject="llamacpp")).subject == "llama.cpp"
+    assert to_row(make_issue("one", subject="Something new")).subject == "Something new"
+    own = make_issue("own", title="Streams end", subject="Streams end", own=True)
+    assert to_row(own).subject == "vLLM, Open WebUI"
+    # Both the name and what the page calls it are found.
+    assert len(matching([to_row(own)], "open webui")) == len(matching([to_row(own)], "vllm webui")) == 1
 
 
 def test_words_about_imports_and_counts() -> None:

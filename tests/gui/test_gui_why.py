@@ -24,7 +24,7 @@ from quarterdeck.gui.pages.logs import LogsPage
 from quarterdeck.gui.pages.models import ModelsPage
 from quarterdeck.gui.pages.requests import RequestsPage
 from quarterdeck.gui.presenters.logs import OWN_SOURCE, to_row
-from quarterdeck.gui.presenters.problems import why_line
+from quarterdeck.gui.presenters.problems import of_request, why_line
 from quarterdeck.gui.presenters.why import chosen_source, explanation, patch_words, service_of
 from quarterdeck.gui.store import Store
 from quarterdeck.gui.window import MainWindow
@@ -262,6 +262,20 @@ def test_patches_are_told_as_entries() -> None:
 def test_the_worst_problem_is_on_the_card() -> None:
     assert why_line([], {}) == ""
     assert why_line([make_problem("one", known_issue="x")], {}) == "Known issue: x"
+    assert why_line([make_problem("one")], {}) == "Why? The context does not fit"
+    # Its name stands over the line already.
+    named = make_problem("one", title="“qwen3-8b” did not load: two options contradict each other")
+    assert why_line([named], {}) == "Why? Two options contradict each other"
+    other = make_problem("one", title="Tool calls: declared and running differ")
+    assert why_line([other], {}) == "Why? Tool calls: declared and running differ"
+
+
+def test_a_request_shows_the_load_that_refused_it() -> None:
+    load = make_problem("load", why="The file is cut off. It has 60,000,000 bytes.")
+    other = make_problem("other", why="The template has an error.")
+    asked = make_problem("asked", source="request", why="The prompt is too long.", evidence=[])
+    assert of_request([other, load, asked], "The file is cut off.") == [load, asked]
+    assert of_request([other, load], "") == []
 
 
 def test_a_narrow_log_keeps_its_texts(logs: LogsPage, qtbot: QtBot) -> None:

@@ -26,7 +26,10 @@ class Doing(NamedTuple):
 
 
 class FixCommands(QObject):
-    """`changed` says that a change began or ended; `applied` are the changes that were made, newest first."""
+    """`changed` says that a change began or ended; `applied` are the changes that were made, newest first.
+
+    `undoing` has the ids of those that are being taken back.
+    """
 
     changed = Signal()
 
@@ -36,6 +39,7 @@ class FixCommands(QObject):
         self._window = parent
         self._doing: dict[str, Doing] = {}
         self.applied: list[AppliedFix] = []
+        self.undoing: set[str] = set()
 
     def doing(self, problem_id: str) -> Doing | None:
         """What is being done about a problem just now."""
@@ -53,8 +57,11 @@ class FixCommands(QObject):
             self._store.run(self._store.api().cancel(doing.model), name=f"cancel the trial of {doing.model}")
 
     def undo(self, undo_id: str) -> None:
-        """Take a change back."""
-        spawn(self._undo(undo_id), name=f"undo {undo_id}")
+        """Take a change back, unless that is under way."""
+        if undo_id not in self.undoing:
+            self.undoing.add(undo_id)
+            self.changed.emit()
+            spawn(self._undo(undo_id), name=f"undo {undo_id}")
 
     async def fetch_applied(self) -> None:
         """Read the changes that were made. Raises AppError."""
@@ -84,6 +91,9 @@ class FixCommands(QObject):
             self._tell(await self._store.api().undo_fix(undo_id))
         except AppError as error:
             self._fail(error)
+        finally:
+            self.undoing.discard(undo_id)
+            self.changed.emit()
         await self._look_again()
 
     async def _look_again(self) -> None:

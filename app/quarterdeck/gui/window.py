@@ -74,7 +74,7 @@ class MainWindow(QMainWindow):
         row.addWidget(content, 1)
         self.setCentralWidget(body)
         self.toasts = ToastArea(content)
-        self.notice = Notice("loading", "neutral", "Starting…")
+        self.notice = Notice("queued", "neutral", "Starting…")
         self._stack.addWidget(self.notice)
         self.notice.setFocus()
         self.sidebar.chosen.connect(self.go)
@@ -84,7 +84,7 @@ class MainWindow(QMainWindow):
         self._restore_geometry()
 
     def show_starting(self, heading: str = "Starting…", text: str = "") -> None:
-        self._show_notice(Notice("loading", "neutral", heading, text))
+        self._show_notice(Notice("queued", "neutral", heading, text))
 
     def show_error(self, error: AppError, try_again: Callable[[], object]) -> None:
         """The whole content says why there is nothing to show, and what to do."""

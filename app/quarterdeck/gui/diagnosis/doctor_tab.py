@@ -19,6 +19,7 @@ from quarterdeck.gui.widgets.doctor_form import DoctorForm
 from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.gui.widgets.step_list import StepList
+from quarterdeck.gui.widgets.words import say
 from quarterdeck.schemas.doctor import DoctorReport, DoctorRequest
 from quarterdeck.tasks import spawn
 
@@ -57,6 +58,7 @@ class DoctorTab(QWidget):
         self.line = QLabel()
         self.line.setProperty("role", "muted")
         self.line.setWordWrap(True)
+        self.line.hide()
         self.copy = QPushButton("Copy all")
         self.copy.setToolTip("Copy the reports; keys are left out")
         self.copy.clicked.connect(self._copy)
@@ -142,9 +144,9 @@ class DoctorTab(QWidget):
                     current = None
                 else:
                     current.add_step(told)
-            self.line.setText(verdict(self.reports) if self.reports else "There is nothing to examine yet.")
+            say(self.line, verdict(self.reports) if self.reports else "There is nothing to examine yet.")
         except AppError as error:
-            self.line.setText(f"{error.sentence} {error.hint}".strip())
+            say(self.line, f"{error.sentence} {error.hint}".strip())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
@@ -152,7 +154,7 @@ class DoctorTab(QWidget):
             return
         if task.cancelled():
             done = sum(len(steps.steps) for steps in self.lists)
-            self.line.setText(f"Cancelled after {counted(done, 'step', 'steps')}.")
+            say(self.line, f"Cancelled after {counted(done, 'step', 'steps')}.")
         self._clock.stop()
         self.form.show_running(False)
         self.copy.setVisible(len(self.reports) > 1)
@@ -167,7 +169,7 @@ class DoctorTab(QWidget):
 
     @Slot()
     def _tick(self) -> None:
-        self.line.setText(f"Examining… {elapsed(monotonic() - self._began)}")
+        say(self.line, f"Examining… {elapsed(monotonic() - self._began)}")
 
     @Slot()
     def _copy(self) -> None:

@@ -23,7 +23,14 @@ from shiboken6 import isValid
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
 from quarterdeck.gui.models.drift_list import DifferenceList, FileList
-from quarterdeck.gui.presenters.drift import FileRow, difference_row, file_facts, file_row, summary
+from quarterdeck.gui.presenters.drift import (
+    FileRow,
+    difference_row,
+    file_facts,
+    file_row,
+    no_differences,
+    summary,
+)
 from quarterdeck.gui.widgets.elided import ElidedLabel
 from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
@@ -53,7 +60,7 @@ class DriftTab(QWidget):
         store.problems.changed.connect(self._show_current)
         theme.notifier.changed.connect(self._icons)
         self._icons()
-        self._say_empty("loading", "Comparing…")
+        self._say_empty("queued", "Comparing…")
 
     def _build(self) -> None:
         self.line = ElidedLabel()
@@ -64,7 +71,7 @@ class DriftTab(QWidget):
         header = QHBoxLayout()
         header.addWidget(self.line, 1)
         header.addWidget(self.again)
-        self.file_table = line_table(self.files, "Configuration files", widths=(32, 28, 22, 13, 22))
+        self.file_table = line_table(self.files, "Configuration files", widths=(40, 26, 20, 13, 21))
         self.file_table.selectionModel().selectionChanged.connect(self._show_current)
         self.difference_table = line_table(self.differences, "Differences", widths=(14, 34, 22, 30))
         split = QSplitter(Qt.Orientation.Vertical)
@@ -139,6 +146,7 @@ class DriftTab(QWidget):
         self._files = [file_row(view, now) for view in report.files]
         self.files.show(self._files)
         self.differences.show([difference_row(found, servers) for found in report.differences])
+        self.no_difference.show_state("ok", *no_differences(report))
         self._differences.setCurrentIndex(0 if report.differences else 1)
         self.line.setText(summary(report, now))
         paths = [row.view.path for row in self._files]

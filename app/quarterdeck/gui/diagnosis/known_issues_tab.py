@@ -77,7 +77,7 @@ class KnownIssuesTab(QWidget):
         header.addWidget(self._count)
         for button in (self.add, self.load, self.save):
             header.addWidget(button)
-        self.table = line_table(self.rows, "Known issues", widths=(0, 28, 22, 14))
+        self.table = line_table(self.rows, "Known issues", widths=(0, 28, 24, 14))
         self.table.horizontalHeader().setStretchLastSection(False)
         self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.table.selectionModel().selectionChanged.connect(self._show_current)
@@ -118,6 +118,7 @@ class KnownIssuesTab(QWidget):
     async def add_page(self, page: str) -> None:
         """Add the entries of a page and say what came of it. Raises AppError."""
         result = await self._store.api().import_known_issues(page)
+        self._wanted = next(iter([*result.added, *result.replaced]), "")
         await self._fetch()
         self._tell(result)
 
@@ -226,11 +227,12 @@ class KnownIssuesTab(QWidget):
         if self.rows.rows:
             return
         if self.rows.all:
-            self.empty.show_state("search", "No known issue matches", "", "Clear the search")
+            words = f"No entry has “{self.search.text().strip()}” in it."
+            self.empty.show_state("search", "No known issue matches", words, "Clear the search")
         elif not self._store.connected:
             self.empty.show_state("error", "Not connected", "This appears when Quarterdeck’s core answers again.")
         elif not self._read:
-            self.empty.show_state("loading", "Reading the known issues…", "")
+            self.empty.show_state("queued", "Reading the known issues…", "")
         else:
             words = "A known issue says which programs and models do not get on, and what to do about it."
             self.empty.show_state("info", "No known issues", words, "Add one…")

@@ -88,7 +88,7 @@ class ProblemsTab(QWidget):
         # One that is being worked at is no problem to the core just then; its card stays until that has ended.
         told = {view.id: view for view in watch.views}
         held = {id: view for id, view in self._shown.items() if id not in told and self.commands.doing(id) is not None}
-        views = self._shown = held | told
+        views = self._shown = _in_place(self._shown, held, told)
         for id in self.cards.keys() - views.keys():
             card = self.cards.pop(id)
             self._scroll.column.removeWidget(card)
@@ -114,7 +114,13 @@ class ProblemsTab(QWidget):
 
     def _show(self, card: ProblemCardWidget, view: ProblemView) -> None:
         servers = {name: backend.title for name, backend in self._store.backends.items()}
-        shown = problem_card(view, now=datetime.now(UTC), titles=self._store.problems.titles, servers=servers)
+        shown = problem_card(
+            view,
+            now=datetime.now(UTC),
+            titles=self._store.problems.titles,
+            servers=servers,
+            models=self._store.models,
+        )
         doing = self.commands.doing(view.id)
         card.show_card(
             shown,
@@ -132,7 +138,7 @@ class ProblemsTab(QWidget):
         elif watch.error is not None:
             self.empty.show_state("error", watch.error.sentence, watch.error.hint, "Try again")
         elif not watch.read:
-            self.empty.show_state("loading", "Looking for problems…", "")
+            self.empty.show_state("queued", "Looking for problems…", "")
         else:
             words = "No model, server, client or configuration file is known to have a problem."
             self.empty.show_state("ok", "Nothing is wrong", words)
@@ -140,7 +146,10 @@ class ProblemsTab(QWidget):
     def _show_applied(self) -> None:
         servers = {name: backend.title for name, backend in self._store.backends.items()}
         now = datetime.now(UTC)
-        lines = [applied_line(fix, now=now, servers=servers) for fix in self.commands.applied[:MOST_APPLIED]]
+        undoing = self.commands.undoing
+        lines = [
+            applied_line(fix, now=now, servers=servers, undoing=undoing) for fix in self.commands.applied[:MOST_APPLIED]
+        ]
         self.applied.show_lines(lines, offline=not self._store.connected)
 
     @Slot(str, str)
@@ -157,3 +166,14 @@ class ProblemsTab(QWidget):
     @Slot()
     def _icons(self) -> None:
         self.again.setIcon(theme.icon("restart"))
+
+
+def _in_place(
+    before: dict[str, ProblemView], held: dict[str, ProblemView], told: dict[str, ProblemView]
+) -> dict[str, ProblemView]:
+    """What was told and what is held, which stays where it was: nothing moves away from under the pointer."""
+    order = list(told)
+    for place, id in enumerate(before):
+        if id in held:
+            order.insert(min(place, len(order)), id)
+    return {id: told.get(id) or held[id] for id in order}

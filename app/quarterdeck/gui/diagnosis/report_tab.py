@@ -53,7 +53,7 @@ class ReportTab(QWidget):
         store.connection_changed.connect(self._on_connection)
         theme.notifier.changed.connect(self._icons)
         self._icons()
-        self._say_empty("loading", "Writing the report…")
+        self._say_empty("queued", "Writing the report…")
 
     def _build(self) -> None:
         self.assessment = QLabel()

@@ -61,7 +61,7 @@ class AbsencesDialog(QDialog):
         inside.setSpacing(10)
         for part in (self.search, self.table, self.detail):
             inside.addWidget(part)
-        self.empty = EmptyState("loading", "Reading the reasons…", "")
+        self.empty = EmptyState("queued", "Reading the reasons…", "")
         self.stack = QStackedWidget()
         self.stack.addWidget(self.empty)
         self.stack.addWidget(lists)

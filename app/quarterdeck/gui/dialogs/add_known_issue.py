@@ -36,6 +36,7 @@ class AddKnownIssueDialog(FormDialog):
         self.page.textChanged.connect(self.check)
         self.form.addRow(self.page)
         self.check()
+        self.page.setFocus()
 
     def missing(self) -> str:
         text = self.page.toPlainText().strip()

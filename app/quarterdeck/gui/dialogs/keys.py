@@ -53,7 +53,7 @@ class KeysDialog(QDialog):
         self.table = line_table(self.rows, "API keys", widths=WIDTHS)
         self.table.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.table.selectionModel().selectionChanged.connect(self._show_buttons)
-        self.empty = EmptyState("loading", "Reading the keys…", "")
+        self.empty = EmptyState("queued", "Reading the keys…", "")
         self.empty.chosen.connect(self.add)
         self.stack = QStackedWidget()
         self.stack.addWidget(self.empty)

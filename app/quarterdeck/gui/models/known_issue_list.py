@@ -22,7 +22,12 @@ class Column(IntEnum):
     ORIGIN = 3
 
 
-HEADERS = {Column.TITLE: "Known issue", Column.SUBJECT: "About", Column.STATE: "Today", Column.ORIGIN: "Entry"}
+HEADERS = {
+    Column.TITLE: "Known issue",
+    Column.SUBJECT: "About",
+    Column.STATE: "Current versions",
+    Column.ORIGIN: "Entry",
+}
 
 
 class KnownIssueList(QAbstractTableModel):

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
+from shiboken6 import isValid
 
+from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
 from quarterdeck.gui.diagnosis.doctor_tab import DoctorTab
 from quarterdeck.gui.diagnosis.drift_tab import DriftTab
 from quarterdeck.gui.diagnosis.known_issues_tab import KnownIssuesTab
 from quarterdeck.gui.diagnosis.problems_tab import ProblemsTab
 from quarterdeck.gui.diagnosis.report_tab import ReportTab
+from quarterdeck.gui.dialogs.ask import confirm
 from quarterdeck.gui.files import write
+from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
+
+
+SAVE = "Save for support…"
+CONTENTS = (
+    "A zip file is written with versions, settings, models and their attempts to load, problems and changes, "
+    "configuration files and differences, backends, hardware, the last requests without their texts, and the ends of "
+    "all logs.\n\nKeys, tokens and passwords are left out, and nothing is sent anywhere. Names of models, folders and "
+    "computers stay in it: look through it before you hand it on."
+)
 
 
 class Tab(Protocol):
@@ -36,6 +50,7 @@ class DiagnosisPage(QWidget):
         self._store = store
         self._shown = False
         self._front: Tab | None = None
+        self._collecting: asyncio.Task[None] | None = None
         self.problems = ProblemsTab(store)
         self.known = KnownIssuesTab(store)
         self.doctor = DoctorTab(store)
@@ -54,9 +69,9 @@ class DiagnosisPage(QWidget):
     def _build(self) -> None:
         title = QLabel("Diagnosis")
         title.setProperty("role", "title")
-        self.bundle = QPushButton("Save for support…")
+        self.bundle = QPushButton(SAVE)
         self.bundle.setToolTip("Write a zip file with logs, versions and settings, without secrets")
-        self.bundle.clicked.connect(self._choose_bundle)
+        self.bundle.clicked.connect(self._on_bundle)
         header = QHBoxLayout()
         header.addWidget(title, 1)
         header.addWidget(self.bundle)
@@ -98,20 +113,40 @@ class DiagnosisPage(QWidget):
 
     @Slot(str)
     def save_bundle(self, path: str) -> None:
-        """Write what is needed to understand a problem elsewhere to `path`."""
-        self._store.run(self._save_bundle(Path(path)), name="save diagnostics")
+        """Write what is needed to understand a problem elsewhere to `path`, unless that is under way."""
+        if self._collecting is None:
+            self.bundle.setText("Stop collecting")
+            self._collecting = spawn(self._save_bundle(Path(path)), name="save diagnostics")
+            # Not in the task itself: one that is cancelled before its first step runs no `finally`.
+            self._collecting.add_done_callback(self._collected)
+            self._icons()
 
     async def _save_bundle(self, path: Path) -> None:
-        self.bundle.setEnabled(False)
-        self.bundle.setText("Collecting…")
         try:
             await write(path, await self._store.api().diagnostics())
-        finally:
-            self.bundle.setText("Save for support…")
-            self.bundle.setEnabled(True)
-        self._store.toast.emit(f"Wrote {path}. Look through it before you hand it on.", "ok")
+        except AppError as error:
+            self._store.toast.emit(f"{error.sentence} {error.hint}".strip(), "error")
+        else:
+            self._store.toast.emit(f"Wrote {path}. Look through it before you hand it on.", "ok")
+
+    def _collected(self, _task: asyncio.Task[None]) -> None:
+        self._collecting = None
+        if isValid(self):
+            self.bundle.setText(SAVE)
+            self._show_count()
+            self._icons()
 
     @Slot()
+    def _on_bundle(self) -> None:
+        if self._collecting is not None:
+            self._collecting.cancel()
+        else:
+            spawn(self._offer_bundle(), name="offer the file for support")
+
+    async def _offer_bundle(self) -> None:
+        if await confirm(self.window(), title="Save a file for support?", text=CONTENTS, verb="Choose where…"):
+            self._choose_bundle()
+
     def _choose_bundle(self) -> None:
         dialog = QFileDialog(self, "Save for support", str(Path.home() / "quarterdeck-diagnostics.zip"))
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
@@ -130,8 +165,8 @@ class DiagnosisPage(QWidget):
     def _show_count(self) -> None:
         count = len(self._store.problems.views)
         self.tabs.setTabText(self.tabs.indexOf(self.problems), f"Problems ({count})" if count else "Problems")
-        self.bundle.setEnabled(self._store.connected)
+        self.bundle.setEnabled(self._store.connected or self._collecting is not None)
 
     @Slot()
     def _icons(self) -> None:
-        self.bundle.setIcon(theme.icon("save"))
+        self.bundle.setIcon(theme.icon("save" if self._collecting is None else "stop"))

@@ -206,7 +206,7 @@ class ModelsPage(QWidget):
             what = f"No model matches “{words}”" if words else "No model has this status"
             self.empty.show_state("search", what, "", "Clear filters")
         elif self._store.status is None:
-            self.empty.show_state("loading", "Reading the list of models…", "")
+            self.empty.show_state("queued", "Reading the list of models…", "")
         else:
             self.empty.show_state(
                 "models",

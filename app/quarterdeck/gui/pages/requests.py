@@ -267,7 +267,7 @@ class RequestsPage(QWidget):
             words = "Requests appear when Quarterdeck’s core answers again."
             self.empty.show_state("requests", "Not connected", words)
         elif not self._read:
-            self.empty.show_state("loading", "Reading the requests…", "")
+            self.empty.show_state("queued", "Reading the requests…", "")
         else:
             words = "As soon as a client asks a model for something, it appears here, with its times and its outcome."
             self.empty.show_state("requests", "No requests yet", words, "Connect a client")

@@ -82,10 +82,10 @@ def spoken(step: DoctorStep) -> str:
 
 
 def verdict(reports: Iterable[DoctorReport]) -> str:
-    """One line over all that was examined."""
+    """One line over all that was examined; empty for a single report, which says it itself."""
     seen = list(reports)
     if len(seen) == 1:
-        return seen[0].sentence
+        return ""
     bad = [report.target for report in seen if report.state is StepState.FAILED]
     if not bad:
         return f"{counted(len(seen), 'examination', 'examinations')}: none of them failed."

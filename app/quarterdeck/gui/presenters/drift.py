@@ -83,6 +83,13 @@ def difference_row(found: Difference, servers: dict[str, str]) -> DifferenceRow:
                          found.running or "nothing")  # fmt: skip
 
 
+def no_differences(report: DriftReport) -> tuple[str, str]:
+    """What is said where nothing differs: a title and a sentence."""
+    if not any(view.users for view in report.files):
+        return "Nothing to compare", "No server runs with one of these files."
+    return "No differences", "What runs is what is declared."
+
+
 def summary(report: DriftReport, now: datetime) -> str:
     """One line over both lists."""
     faults = sum(len(view.faults) for view in report.files)

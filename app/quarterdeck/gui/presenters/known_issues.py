@@ -17,6 +17,18 @@ APPLIES: dict[bool | None, Badge] = {
 }
 # Names and commands stand between backticks in the page.
 _CODE = re.compile(r"`([^`]+)`")
+# What the services of the page are called; others are shown as they are written.
+_NAMES = {
+    "aphrodite": "Aphrodite", "base-url": "Base URL", "chatui": "ChatUI", "codex": "Codex", "comfyui": "ComfyUI",
+    "connections": "Connections", "cors": "CORS", "docker": "Docker", "driver": "GPU driver",
+    "exllamav2": "ExLlamaV2", "flashinfer": "FlashInfer", "gemma-2": "Gemma 2", "host": "This computer",
+    "litellm": "LiteLLM", "llamacpp": "llama.cpp", "load-balancer": "Load balancer", "mistralrs": "mistral.rs",
+    "ollama": "Ollama", "openai-compatible": "OpenAI-compatible", "openedai-speech": "OpenedAI Speech",
+    "optillm": "OptiLLM", "quarterdeck": "Quarterdeck", "qwen": "Qwen", "raglite": "RAGLite",
+    "reverse-proxy": "Reverse proxy", "rocm": "ROCm", "searxng": "SearXNG", "tabbyapi": "TabbyAPI",
+    "third-party": "Internet", "tls": "TLS", "vllm": "vLLM", "webui": "Open WebUI", "websocket": "WebSocket",
+    "wsl": "WSL",
+}  # fmt: skip
 EXAMPLE = """## What is wrong, in a few words
 
 Why it happens.
@@ -42,14 +54,29 @@ class IssueRow(NamedTuple):
     needle: str
 
 
+def called(service: str) -> str:
+    """What people call a service that the page names."""
+    return _NAMES.get(service.lower(), service)
+
+
 def to_row(issue: KnownIssue) -> IssueRow:
-    words = [issue.id, issue.title, issue.subject, issue.cause, issue.versions, *issue.workarounds, *issue.signatures]
+    about = _about(issue)
+    words = [issue.id, issue.title, issue.subject, about, issue.cause, issue.versions, *issue.workarounds]
+    words += issue.signatures
     for combination in issue.affected:
-        words += [*combination.services, combination.effect]
+        words += [*combination.services, *map(called, combination.services), combination.effect]
     return IssueRow(
-        issue, issue.title, issue.subject, APPLIES[issue.still_applies], "Yours" if issue.own else "Built in",
+        issue, issue.title, about, APPLIES[issue.still_applies], "Yours" if issue.own else "Built in",
         " ".join(words).lower(),
     )  # fmt: skip
+
+
+def _about(issue: KnownIssue) -> str:
+    """What an entry is about; an entry of one's own may have no subject besides its title."""
+    if issue.subject != issue.title:
+        return called(issue.subject)
+    services = dict.fromkeys(service for one in issue.affected for service in one.services)
+    return ", ".join(map(called, services))
 
 
 def matching(rows: Iterable[IssueRow], typed: str) -> list[IssueRow]:
@@ -60,7 +87,7 @@ def matching(rows: Iterable[IssueRow], typed: str) -> list[IssueRow]:
 
 def sections(issue: KnownIssue) -> list[tuple[str, list[str]]]:
     """The parts of an entry that say something: a heading and its lines."""
-    affected = [f"{' × '.join(one.services)}: {one.effect}" for one in issue.affected]
+    affected = [f"{' × '.join(map(called, one.services))}: {one.effect}" for one in issue.affected]
     checked = f"Checked on {issue.checked:%d %b %Y}" if issue.checked is not None else ""
     parts = [
         ("Why", [issue.cause]),

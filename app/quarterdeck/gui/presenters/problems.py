@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from difflib import unified_diff
 from typing import NamedTuple
 
 from quarterdeck.gui.presenters.badges import Badge, Tone
-from quarterdeck.gui.presenters.text import counted, inside, moment
+from quarterdeck.gui.presenters.text import counted, inside, moment, sentence_start
 from quarterdeck.schemas.diagnosis import Evidence
 from quarterdeck.schemas.problems import AppliedFix, Change, Fix, FixResult, ProblemView, Severity
 
@@ -52,29 +52,44 @@ class AppliedLine(NamedTuple):
     icon: str
     tone: Tone
     undo_id: str
+    undoing: bool
 
 
 def problem_card(
-    view: ProblemView, *, now: datetime, titles: Mapping[str, str], servers: Mapping[str, str]
+    view: ProblemView,
+    *,
+    now: datetime,
+    titles: Mapping[str, str],
+    servers: Mapping[str, str],
+    models: Collection[str] = (),
 ) -> ProblemCard:
-    """`titles` of known issues by id, `servers` are titles by name."""
+    """`titles` of known issues by id, `servers` are titles by name, `models` the names of all models."""
     known = view.known_issue or ""
+    subject = shown_subject(view.subject, servers, models)
+    why, advice = sentence_start(view.why), tuple(sentence_start(line) for line in view.advice)
+    told = (why, *advice)
     return ProblemCard(
         id=view.id,
         badge=SEVERITIES[view.severity],
         title=view.title,
-        subject=view.subject,
-        about=" · ".join(part for part in (subject_words(view.subject, servers), _when(view, now)) if part),
-        show=_SHOW.get(view.subject.partition(":")[0], ""),
-        why=view.why,
-        hint=view.hint,
+        subject=subject,
+        about=" · ".join(part for part in (subject_words(subject, servers), _when(view, now)) if part),
+        show=_SHOW.get(subject.partition(":")[0], ""),
+        why=why,
+        hint="" if any(view.hint in line for line in told) else view.hint,
         evidence=tuple(view.evidence),
-        advice=tuple(view.advice),
+        advice=tuple(line for line in advice if line != why),
         commands=tuple(view.commands),
         fixes=tuple(view.fixes),
         known_issue=known,
         known_title=titles.get(known, known),
     )
+
+
+def shown_subject(subject: str, servers: Mapping[str, str], models: Collection[str]) -> str:
+    """What is meant by a subject: an instance that runs one model has its name, and is that model to people."""
+    kind, _, name = subject.partition(":")
+    return f"model:{name}" if kind == "server" and name not in servers and name in models else subject
 
 
 def subject_words(subject: str, servers: Mapping[str, str]) -> str:
@@ -108,12 +123,22 @@ def why_line(views: Sequence[ProblemView], titles: Mapping[str, str]) -> str:
     worst = views[0]
     if worst.known_issue is not None:
         return f"Known issue: {titles.get(worst.known_issue, worst.known_issue)}"
-    return f"Why? {worst.title}"
+    return f"Why? {_without_subject(worst)}"
+
+
+def _without_subject(view: ProblemView) -> str:
+    """The title where its subject is named beside it: of `“qwen3” did not load: the file is cut off`, the reason."""
+    before, _, reason = view.title.partition(": ")
+    named = f"“{view.subject.partition(':')[2]}”" in before
+    return sentence_start(reason) if named and reason else view.title
 
 
 def of_request(views: Sequence[ProblemView], error: str) -> list[ProblemView]:
-    """The problems of a model that a failed request of it shows, those with its very error first."""
-    asked = [view for view in views if view.source == "request"]
+    """The problems of a model that a failed request of it shows, those with its very error first.
+
+    A load that failed is one of them where the request was refused with its words.
+    """
+    asked = [view for view in views if view.source == "request" or (error and error in view.why)]
     return sorted(asked, key=lambda view: not any(line.text.strip() in error for line in view.evidence))
 
 
@@ -122,15 +147,17 @@ def result_words(result: FixResult) -> tuple[str, str]:
     return result.sentence, "warn" if result.worked is False else "ok"
 
 
-def applied_line(fix: AppliedFix, *, now: datetime, servers: Mapping[str, str]) -> AppliedLine:
-    """A change in the list of changes that were made."""
+def applied_line(
+    fix: AppliedFix, *, now: datetime, servers: Mapping[str, str], undoing: Collection[str] = ()
+) -> AppliedLine:
+    """A change in the list of changes that were made; `undoing` are those that are being taken back."""
     if fix.undone_at is not None:
         icon, tone, state = "undo", Tone.NEUTRAL, f"taken back {inside(moment(fix.undone_at, now))}"
     elif fix.worked is None:
         icon, tone, state = "ok", Tone.OK, ""
     else:
         icon, tone, state = ("ok", Tone.OK, "it helped") if fix.worked else ("warn", Tone.WARN, "it did not help")
-    parts = (subject_words(fix.subject, servers), moment(fix.applied_at, now), state)
+    parts = (subject_words(fix.subject, servers), inside(moment(fix.applied_at, now)), state)
     return AppliedLine(
         title=fix.title,
         words=" · ".join(part for part in parts if part),
@@ -138,6 +165,7 @@ def applied_line(fix: AppliedFix, *, now: datetime, servers: Mapping[str, str]) 
         icon=icon,
         tone=tone,
         undo_id=fix.undo_id if fix.undone_at is None else "",
+        undoing=fix.undo_id in undoing,
     )
 
 

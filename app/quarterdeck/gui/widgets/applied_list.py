@@ -42,8 +42,9 @@ class AppliedList(QFrame):
             self._lines = tuple(lines)
             self._fill()
             self.setVisible(bool(lines))
-        for button in self.buttons.values():
-            button.setEnabled(not offline)
+        for line in self._lines:
+            if line.undo_id:
+                self.buttons[line.undo_id].setEnabled(not offline and not line.undoing)
 
     @property
     def texts(self) -> list[str]:
@@ -71,7 +72,7 @@ class AppliedList(QFrame):
                 self._grid.addWidget(self._undo_button(line), row, 3)
 
     def _undo_button(self, line: AppliedLine) -> QPushButton:
-        button = self.buttons[line.undo_id] = QPushButton(theme.icon("undo"), "Undo")
+        button = self.buttons[line.undo_id] = QPushButton(theme.icon("undo"), "Undoing…" if line.undoing else "Undo")
         button.setAccessibleName(f"Undo: {line.title}")
         button.setToolTip("Take this change back")
         button.setProperty("undo", line.undo_id)

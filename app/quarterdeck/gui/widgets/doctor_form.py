@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QSignalBlocker, Signal, Slot
+from PySide6.QtCore import QSignalBlocker, Qt, Signal, Slot
 from PySide6.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from quarterdeck.gui import theme
@@ -12,6 +12,7 @@ from quarterdeck.gui.presenters.doctor import Target, TargetKind, Wanted, reques
 from quarterdeck.schemas.doctor import DoctorRequest
 
 WIDEST_FIELD = 70
+MOST_SHOWN = 14
 
 
 class DoctorForm(QWidget):
@@ -27,6 +28,9 @@ class DoctorForm(QWidget):
         self.target = QComboBox()
         self.target.setAccessibleName("What to examine")
         self.target.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.target.setMaxVisibleItems(MOST_SHOWN)
+        # A list that scrolls, not a menu over the whole screen.
+        self.target.setStyleSheet("QComboBox { combobox-popup: 0; }")
         self.target.currentIndexChanged.connect(self._show_fields)
         self.url = QLineEdit(placeholderText="http://127.0.0.1:8000/v1")
         self.url.setAccessibleName("Address")
@@ -59,12 +63,13 @@ class DoctorForm(QWidget):
         self.key = QLineEdit(placeholderText="The key that is known, if there is one")
         self.key.setEchoMode(QLineEdit.EchoMode.Password)
         self.origin = QLineEdit(placeholderText="http://localhost:3000")
-        self.model = QLineEdit(placeholderText="The first that is listed")
+        self.model = QLineEdit(placeholderText="One that is loaded")
         self.websocket = QLineEdit(placeholderText="/ws/socket.io")
         self._fields = QWidget()
         form = QFormLayout(self._fields)
         form.setContentsMargins(0, 0, 0, 0)
         form.setSpacing(8)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         for label, field in (("API key", self.key), ("Web page that asks", self.origin),
                              ("Model for the chat", self.model), ("WebSocket", self.websocket)):  # fmt: skip
             field.setMaximumWidth(self.fontMetrics().averageCharWidth() * WIDEST_FIELD)

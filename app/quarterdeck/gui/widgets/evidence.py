@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtGui import QFontDatabase, QKeySequence, QShortcut
-from PySide6.QtWidgets import QApplication, QListWidget, QListWidgetItem, QWidget
+from PySide6.QtGui import QFontDatabase, QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtWidgets import QApplication, QListView, QListWidget, QListWidgetItem, QWidget
 
 from quarterdeck.gui import theme
 from quarterdeck.schemas.diagnosis import Evidence
 
 LINE = Qt.ItemDataRole.UserRole
 PADDING = 6
+MOST_LETTERS = 400
 
 
 class EvidenceList(QListWidget):
-    """As high as its lines. `chosen(line)` carries the number of a line that was clicked or entered."""
+    """As high as its lines, which wrap where it is narrow.
+
+    `chosen(line)` carries the number of a line that was clicked or entered.
+    """
 
     chosen = Signal(int)
 
@@ -28,6 +32,8 @@ class EvidenceList(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setWordWrap(True)
+        self.setResizeMode(QListView.ResizeMode.Adjust)
         copy = QShortcut(QKeySequence(QKeySequence.StandardKey.Copy), self)
         copy.setContext(Qt.ShortcutContext.WidgetShortcut)
         copy.activated.connect(self._copy)
@@ -42,17 +48,27 @@ class EvidenceList(QListWidget):
         self.clear()
         digits = max((len(str(line.line)) for line in lines), default=1)
         for line in lines:
-            item = QListWidgetItem(f"{line.line:>{digits}}  {line.text.strip()}")
+            item = QListWidgetItem(f"{line.line:>{digits}}  {_shortened(line.text.strip())}")
             item.setData(LINE, line.line)
             item.setData(Qt.ItemDataRole.AccessibleTextRole, f"Line {line.line}: {line.text.strip()}")
             item.setToolTip(line.text.strip())
             self.addItem(item)
-        self.setFixedHeight(len(lines) * (self.fontMetrics().lineSpacing() + 4) + 2 * PADDING + 2)
         self.setVisible(bool(lines))
+        self._fit()
 
     @property
     def lines(self) -> list[str]:
         return [self.item(row).text() for row in range(self.count())]
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self._fit()
+
+    def _fit(self) -> None:
+        self.doItemsLayout()
+        lines = sum(self.visualItemRect(self.item(row)).height() for row in range(self.count()))
+        self.setFixedHeight(lines + 2 * PADDING + 2)
 
     @Slot(QListWidgetItem)
     def _choose(self, item: QListWidgetItem) -> None:
@@ -71,3 +87,7 @@ class EvidenceList(QListWidget):
             f"QListWidget#evidence {{ background: {shade.bg}; border: 1px solid {shade.line}; padding: {PADDING}px; }}"
             f"QListWidget#evidence::item {{ color: {theme.tokens().text}; padding: 2px 0; }}"
         )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…"

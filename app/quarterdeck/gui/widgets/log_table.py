@@ -11,7 +11,7 @@ from quarterdeck.gui.models.log_model import Column, LogFilter
 from quarterdeck.gui.presenters.logs import Row, placeholder
 
 ROW_PADDING = 6
-NARROW_IN_LETTERS = 72
+NARROW_IN_LETTERS = 86
 WIDTHS = {Column.TIME: "00:00:00", Column.LEVEL: "Warning ⬤⬤", Column.SOURCE: "llama.cpp (built in)"}
 
 

@@ -36,6 +36,7 @@ class ProblemCardWidget(QFrame):
         self._card: ProblemCard | None = None
         self._doing = ""
         self._began = 0.0
+        self._pressed = ""
         self.fixes: dict[str, QPushButton] = {}
         self._build()
         self._clock = QTimer(self, interval=1000)
@@ -87,8 +88,7 @@ class ProblemCardWidget(QFrame):
         if card != before:
             self._show(card)
         self._show_doing(doing, cancellable)
-        for button in self.fixes.values():
-            button.setEnabled(not doing and not offline)
+        self._enable(not doing and not offline)
 
     @property
     def doing_text(self) -> str:
@@ -141,6 +141,20 @@ class ProblemCardWidget(QFrame):
             button.clicked.connect(self._fix)
             self._buttons.addWidget(button)
             self.fixes[fix.id] = button
+
+    def _enable(self, enabled: bool) -> None:
+        """Qt moves the focus on from a button that is switched off, out of sight maybe: the card keeps it meanwhile."""
+        window = self.window()
+        held = next((id for id, button in self.fixes.items() if window.focusWidget() is button), "")
+        if held and not enabled:
+            self._pressed = held
+            (self.cancel if not self.cancel.isHidden() else self).setFocus()
+        for button in self.fixes.values():
+            button.setEnabled(enabled)
+        if self._pressed in self.fixes and enabled:
+            if window.focusWidget() in (self, self.cancel):
+                self.fixes[self._pressed].setFocus()
+            self._pressed = ""
 
     def _show_doing(self, doing: str, cancellable: bool) -> None:
         if doing != self._doing:

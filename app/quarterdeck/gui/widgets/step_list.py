@@ -11,7 +11,7 @@ from quarterdeck.gui.presenters.doctor import STATES, spoken, time_words
 from quarterdeck.gui.widgets.badge import StatusBadge, shade
 from quarterdeck.gui.widgets.copy_line import CopyLine
 from quarterdeck.gui.widgets.words import say, words
-from quarterdeck.schemas.doctor import DoctorReport, DoctorStep
+from quarterdeck.schemas.doctor import DoctorReport, DoctorStep, StepState
 
 
 class StepList(QFrame):
@@ -65,7 +65,8 @@ class StepList(QFrame):
         icon.setToolTip(STATES[step.state].word)
         icon.setAccessibleName(STATES[step.state].word)
         self._icons.append(icon)
-        found = words("", step.finding)
+        role = "muted" if step.state is StepState.SKIPPED else ""
+        found = words(role, step.finding)
         found.setAccessibleName(spoken(step))
         cell = QVBoxLayout()
         cell.setSpacing(2)
@@ -74,11 +75,9 @@ class StepList(QFrame):
             cell.addWidget(words("muted", step.fix))
         top = Qt.AlignmentFlag.AlignTop
         self._grid.addWidget(icon, row, 0, top)
-        self._grid.addWidget(QLabel(step.title), row, 1, top)
+        self._grid.addWidget(_short(role, step.title), row, 1, top)
         self._grid.addLayout(cell, row, 2)
-        time = QLabel(time_words(step))
-        time.setProperty("role", "muted")
-        self._grid.addWidget(time, row, 3, top | Qt.AlignmentFlag.AlignRight)
+        self._grid.addWidget(_short("muted", time_words(step)), row, 3, top | Qt.AlignmentFlag.AlignRight)
         self._paint()
 
     def finish(self, report: DoctorReport) -> None:
@@ -116,3 +115,9 @@ class StepList(QFrame):
             look = STATES[step.state]
             icon.setPixmap(theme.pixmap(look.icon, shade(look.tone).fg, size, self.devicePixelRatioF()))
         self.copy.setIcon(theme.icon("copy"))
+
+
+def _short(role: str, text: str) -> QLabel:
+    label = QLabel(text)
+    label.setProperty("role", role)
+    return label
