@@ -37,14 +37,14 @@ def test_a_smaller_context_is_offered_shown_made_tried_and_taken_back(core: Scri
 
     before = mender.config(name)
     preview = mender.ask("preview", problem, "load_config")
-    assert preview["changes"] == [{"what": "n_ctx", "before": "8192", "after": "4096"}]
+    assert preview["changes"] == [{"what": "n_ctx", "before": "8192", "after": "2048"}]
     assert name in preview["consequence"]
     assert mender.config(name) == before
 
     core.backend.plan.clear()
     result = mender.ask("apply", problem, "load_config")
     assert result["worked"] is True
-    assert json.loads(mender.config(name)) == {"n_ctx": 4096, "n_batch": 64}
+    assert json.loads(mender.config(name)) == {"n_ctx": 2048, "n_batch": 64}
     assert loaded(core) == [name]
     assert not any(each["subject"] == f"model:{name}" for each in core.http.get("/api/problems").json())
 
@@ -168,3 +168,17 @@ def test_refused_requests_of_clients_are_one_problem(core: ScriptedCore, mender:
     assert (problem["source"], problem["times"], problem["failure_class"]) == ("request", 3, "context_overflow")
     assert "9000 tokens" in problem["evidence"][0]["text"]
     assert "somebody" in problem["hint"]
+
+
+def test_no_more_context_is_offered_than_the_model_was_made_for(
+    core: ScriptedCore, mender: Mender, engine: FakeEngine
+) -> None:
+    name = core.add(load_config={"n_ctx": 1024})
+    load(core, name)
+    most = core.http.get(f"/api/models/{name}").json()["context_length"]
+    assert 1024 < most < 9000
+    engine.mode, engine.refusal = "400", TOO_LONG
+    body = {"model": name, "messages": [{"role": "user", "content": "Hello"}]}
+    assert core.http.post("/v1/chat/completions", json=body).status_code == 400
+    preview = mender.ask("preview", mender.problem(f"model:{name}"), "load_config")
+    assert preview["changes"] == [{"what": "n_ctx", "before": "1024", "after": str(most)}]

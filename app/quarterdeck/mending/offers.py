@@ -59,7 +59,7 @@ class Offers:
             fix.id = str(number)
 
     def _take(self, problem: ProblemView, view: ModelView, remedy: Remedy) -> None:
-        patch = remedy.patch or {}
+        patch = self._possible(view, remedy.patch or {})
         if patch and all(value is None for value in patch.values()) and not self._fits(view, patch):
             return  # It takes away what is not there.
         if remedy.kind is RemedyKind.LOAD_CONFIG and self._fits(view, patch):
@@ -77,7 +77,8 @@ class Offers:
 
     def _fits(self, view: ModelView, patch: dict[str, Any]) -> bool:
         backend = self._scheduler.backends.get(view.backend)
-        if backend is None or not patch or view.url:
+        # What somebody else started has its options from there; Ollama takes them with each model.
+        if backend is None or not patch or (view.url and backend.kind is not BackendKind.OLLAMA):
             return False
         before = parse_load_config(view.load_config)
         after = merged(backend.options, before, patch)
@@ -86,6 +87,13 @@ class Offers:
         except AppError:
             return False
         return after != before
+
+    def _possible(self, view: ModelView, patch: dict[str, Any]) -> dict[str, Any]:
+        """No more context than the model was made for."""
+        option = CONTEXT.get(BackendKind(view.backend)) if view.backend in set(BackendKind) else None
+        wanted, most = patch.get(option or ""), view.context_length
+        too_much = isinstance(wanted, int) and most is not None and wanted > most
+        return {**patch, option: most} if option and too_much else patch
 
     def _usual(self, problem: ProblemView, view: ModelView) -> Iterable[Fix]:
         failure_class = problem.failure_class
@@ -133,7 +141,9 @@ class Offers:
             yield _load_config(view, title, {EXTRA_ARGS.name: rest or None})
 
     def _memory(self, view: ModelView) -> Iterable[Fix]:
-        holders: list[Any] = [name for name in self._scheduler.loaded if name != view.name]
+        holders: list[Any] = [
+            name for name, held in self._scheduler.loaded.items() if name != view.name and held.backend.uses_memory
+        ]
         if holders:
             title = f"Unload {', '.join(holders)} and load “{view.name}”"
             yield Fix(
