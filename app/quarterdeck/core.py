@@ -268,6 +268,7 @@ class Core:
         mending = Mending(
             self._database,
             self._scheduler,
+            self._estimator,
             landscape=self._landscape,
             servers=self._servers,
             requests=self._clients.requests,

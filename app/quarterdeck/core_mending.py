@@ -104,7 +104,7 @@ class Mending:
                 UnknownNames(requests, scheduler),
                 RefusedKeys(requests),
                 CutPrompts(requests, scheduler, estimator, offers),
-                IssueProblems(issues),
+                IssueProblems(issues, settings),
                 known.problems,
                 self.reporter.problems,
             ],

@@ -12,6 +12,9 @@ from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.discovery import FoundModel, ServerState
 
 MODELS = "/v1/models"
+WANTS_KEY = "It runs, but wants an API key: not validated."
+WANTS_KEY_FOR_ALL = "It wants a key for everything: what it is cannot be told."
+REFUSES_KEY = "It runs, but refuses the API key."
 _SIZES = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _VERSION = re.compile(r"v?\d[\w.+-]*")
 
@@ -175,14 +178,14 @@ def open_webui(answers: Answers, _kind: BackendKind) -> Description:
 
 def no_language_model(answers: Answers, _kind: BackendKind) -> Description:
     if answers[MODELS].status in (401, 403):
-        return Description(ServerState.UNKNOWN, "It wants a key for everything: what it is cannot be told.")
+        return Description(ServerState.UNKNOWN, WANTS_KEY_FOR_ALL)
     return Description(ServerState.UNKNOWN, "It answers, but it is no language-model server.")
 
 
 def _refusal(models: Answer) -> Description | None:
     """What keeps the model list from being given; None when it was given."""
     if models.status in (401, 403):
-        return Description(ServerState.UNKNOWN, "It runs, but wants an API key: not validated.")
+        return Description(ServerState.UNKNOWN, WANTS_KEY)
     if models.status == 503:
         return Description(ServerState.STARTING, "It is starting: it answers, but is not ready yet.")
     if models.status >= 500:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from quarterdeck.backends.answers import LIMIT_SECONDS, Answers, Silence
-from quarterdeck.backends.descriptions import MODELS, Description
+from quarterdeck.backends.descriptions import MODELS, REFUSES_KEY, Description
 from quarterdeck.backends.products import (
     FIRST_LOOK,
     GENERIC,
@@ -48,7 +48,7 @@ async def probe(http: aiohttp.ClientSession, url: str, key: str | None = None) -
 
 def _with_key(said: Description, answers: Answers) -> Description:
     refused = said.state is ServerState.UNKNOWN and answers[MODELS].status in (401, 403)
-    return said._replace(detail="It runs, but refuses the API key.") if refused else said
+    return said._replace(detail=REFUSES_KEY) if refused else said
 
 
 def _found(url: str, product: Product, said: Description) -> FoundServer:

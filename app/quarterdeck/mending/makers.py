@@ -9,13 +9,18 @@ from typing import Any, NamedTuple, Protocol
 
 from quarterdeck.diagnosis.drift.fixing import ConfigFixes
 from quarterdeck.errors import AppError
-from quarterdeck.mending.configs import changes, merged, shown
+from quarterdeck.mending.configs import ABSENT, changes, merged, shown
+from quarterdeck.scheduling.catalog import Catalog
 from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.scheduler import Scheduler
+from quarterdeck.scheduling.servers import Servers
+from quarterdeck.schemas.backends import BackendState
 from quarterdeck.schemas.jsontext import parse_load_config
 from quarterdeck.schemas.models import ConfigPatch, ModelView, Phase
 from quarterdeck.schemas.problems import Change, Fix, FixPreview
 from quarterdeck.settings import Settings
+
+PLACEHOLDER_KEY = "not-needed"
 
 
 class Made(NamedTuple):
@@ -195,6 +200,59 @@ class ServerMaker:
 
     async def undo(self, back: Mapping[str, Any]) -> str:
         raise AppError("cannot_undo", "A start is not taken back.", "Stop the server on the Backends page.", status=409)
+
+
+class AliasMaker:
+    """Gives a model one more name that clients may use."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def preview(self, fix: Fix) -> FixPreview:
+        return FixPreview(title=fix.title, changes=[self._change(fix)])
+
+    async def make(self, fix: Fix) -> Made:
+        change, alias = self._change(fix), str(fix.patch["alias"])
+        await self._set(fix.target, [*self._catalog.get(fix.target).aliases, alias])
+        back = {"model": fix.target, "alias": alias}
+        return Made(f"“{fix.target}” answers to “{alias}” now.", [change], None, back)
+
+    async def undo(self, back: Mapping[str, Any]) -> str:
+        aliases = self._catalog.get(back["model"]).aliases
+        await self._set(back["model"], [alias for alias in aliases if alias != back["alias"]])
+        return f"“{back['model']}” does not answer to “{back['alias']}” any more."
+
+    async def _set(self, name: str, aliases: list[str]) -> None:
+        await self._catalog.patch(name, ConfigPatch(aliases=aliases))
+
+    def _change(self, fix: Fix) -> Change:
+        before = self._catalog.get(fix.target).aliases
+        after = [*before, str(fix.patch["alias"])]
+        return Change(what=f"Other names of “{fix.target}”", before=", ".join(before) or ABSENT, after=", ".join(after))
+
+
+class PlaceholderKeyMaker:
+    """Asks a server with a key that means nothing: some want one and do not look at it."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+
+    async def preview(self, fix: Fix) -> FixPreview:
+        change = Change(what=f"API key of “{fix.target}”", before=ABSENT, after=PLACEHOLDER_KEY)
+        words = "If the server does not take it, it is taken away again."
+        return FixPreview(title=fix.title, changes=[change], consequence=words)
+
+    async def make(self, fix: Fix) -> Made:
+        view = await self._servers.use_key(fix.target, PLACEHOLDER_KEY)
+        if view.state is BackendState.UNKNOWN:
+            await self._servers.use_key(fix.target, None)
+            return Made(f"{view.title} wants a real key. Add it again with the key that its owner gave you.", [], False)
+        changed = (await self.preview(fix)).changes
+        return Made(f"{view.title} takes the placeholder.", changed, True, {"server": fix.target})
+
+    async def undo(self, back: Mapping[str, Any]) -> str:
+        view = await self._servers.use_key(back["server"], None)
+        return f"{view.title} is asked without a key again."
 
 
 class FileMaker:

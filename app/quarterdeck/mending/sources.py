@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from quarterdeck.diagnosis.matcher import diagnose_log, diagnose_text
 from quarterdeck.mending.lacking import NO_TOOLS, is_over
@@ -14,10 +14,12 @@ from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.scheduler import Scheduler
 from quarterdeck.schemas.diagnosis import Diagnosis
 from quarterdeck.schemas.models import AttemptView, ModelView, Outcome, Status
-from quarterdeck.schemas.problems import ProblemView, Severity
+from quarterdeck.schemas.problems import Fix, FixKind, ProblemView, Severity
 from quarterdeck.schemas.requests import RequestView
+from quarterdeck.settings import Settings
 
 MANY_MODELS = 3
+LAST_PORT = 65535
 _OURSELVES = frozenset({"127.0.0.1", "::1"})
 _TURNED_AWAY = frozenset({401, 403, 404, 429, 499})
 
@@ -143,8 +145,9 @@ async def _of_requests(
 class IssueProblems:
     """The lasting conditions that the core itself raised."""
 
-    def __init__(self, issues: Issues) -> None:
+    def __init__(self, issues: Issues, settings: Callable[[], Settings]) -> None:
         self._issues = issues
+        self._settings = settings
 
     async def __call__(self) -> list[ProblemView]:
         return [
@@ -155,6 +158,13 @@ class IssueProblems:
                 subject="machine",
                 title=issue.sentence,
                 why=issue.hint,
+                fixes=self._fixes(issue.code),
             )
             for issue in self._issues.all()
         ]
+
+    def _fixes(self, code: str) -> list[Fix]:
+        port = self._settings().port + 1
+        if code != "port_in_use" or port > LAST_PORT:
+            return []
+        return [Fix(id="port", kind=FixKind.SETTING, title=f"Answer on port {port}", patch={"port": port})]

@@ -38,6 +38,11 @@ class ServerRows:
         await self._database.run(lambda session: _write(session, wanted))
         await self.read()
 
+    async def forget_key(self, name: str) -> None:
+        """The server is asked without a key from now on."""
+        await self._secrets.remove(_key(name))
+        await self.read()
+
     async def remove(self, name: str) -> None:
         await self._database.run(lambda session: _remove(session, name))
         await self._secrets.remove(_key(name))

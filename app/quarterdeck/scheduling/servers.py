@@ -159,6 +159,22 @@ class Servers:
         await self.refresh()
         return view_of(self._book.known[place(url)])
 
+    async def use_key(self, name: str, key: str | None) -> BackendView:
+        """Ask the server with another key from now on, or with none, and see what it says.
+
+        Raises AppError `key_in_settings` (409) where the settings say which key it gets.
+        """
+        known = self._book.idle(name)
+        if known.wanted.origin is Origin.SETTINGS:
+            raise AppError("key_in_settings", f"The settings hold the key of “{name}”.", "Change it there.", status=409)
+        await self._keep(known)
+        if key:
+            await self._rows.write(replace(known.wanted, key=key))
+        else:
+            await self._rows.forget_key(name)
+        await self.look_again(name)
+        return view_of(self._book.get(name))
+
     async def remove(self, name: str) -> None:
         """Forget a server that was added. Raises AppError for one that is there for another reason."""
         known = self._book.idle(name)

@@ -21,15 +21,13 @@ class Severity(StrEnum):
 
 
 class FixKind(StrEnum):
-    """What a fix does. Each kind has one maker in `scheduling/fixes`."""
+    """What a fix does. Each kind has one maker in `mending/makers.py`."""
 
     LOAD_CONFIG = "load_config"
     SETTING = "setting"
-    OLLAMA_CONTEXT = "ollama_context"
+    ALIAS = "alias"
     PLACEHOLDER_KEY = "placeholder_key"
-    RENAME = "rename"
     FREE_MEMORY = "free_memory"
-    FREE_PORT = "free_port"
     CONFIG_FILE = "config_file"
     START_SERVER = "start_server"
     GIT = "git"
