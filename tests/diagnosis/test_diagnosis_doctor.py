@@ -73,6 +73,9 @@ async def test_nothing_is_wrong_with_a_good_server() -> None:
         (Server(key=SECRET), {}, "key", "key_missing"),
         (Server(key=SECRET), {"key": "another-key"}, "key", "key_refused"),
         (Server(key=SECRET), {"key": f' "Bearer {SECRET}" '}, "key", "key_form"),
+        (Server(key=SECRET, refusal=(400, "No connected db.")), {"key": "another-key"}, "key", "key_refused"),
+        (Server(key=SECRET, front={"WWW-Authenticate": 'Basic realm="x"'}), {}, "key", "front_password"),
+        (Server(root="/v1/v1"), {}, "path", "front_takes_v1"),
         (Server(models=[]), {}, "models", "no_models"),
         (Server(), {"model": "tiney"}, "models", "model_unknown"),
         (Server(page=True), {}, "path", "page_not_json"),
@@ -85,6 +88,7 @@ async def test_nothing_is_wrong_with_a_good_server() -> None:
         (Server(stream="cut"), {}, "stream", "stream_cut"),
         (Server(stream="stalled"), {}, "stream", "stream_stalled"),
         (Server(tools="off"), {}, "tools", "tools_off"),
+        (Server(tools="unsupported"), {}, "tools", "tools_unsupported"),
         (Server(tools="ignored"), {}, "tools", "tools_ignored"),
         (Server(tools="text"), {}, "tools", "tools_as_text"),
         (Server(), {"origin": ORIGIN}, "cors", "cors_off"),
@@ -93,11 +97,16 @@ async def test_nothing_is_wrong_with_a_good_server() -> None:
         (Server(cors=CORS | {HEADERS: "content-type"}), {"origin": ORIGIN}, "cors", "cors_headers"),
         (Server(cors=CORS | {METHODS: "GET"}), {"origin": ORIGIN}, "cors", "cors_method"),
         (Server(cors=CORS | {HEADERS: "*"}), {"origin": ORIGIN, "key": "some-key"}, "cors", "cors_key_by_star"),
+        (Server(cors=CORS, front={"Access-Control-Allow-Origin": "*"}), {"origin": ORIGIN}, "cors", "cors_twice"),
+        (Server(preflight="Disallowed CORS origin"), {"origin": ORIGIN}, "cors", "cors_other_origin"),
+        (Server(preflight="Disallowed CORS method"), {"origin": ORIGIN}, "cors", "cors_method"),
+        (Server(preflight="Disallowed CORS headers"), {"origin": ORIGIN}, "cors", "cors_headers"),
         (Server(key=SECRET, open_list=True), {}, "chat", "key_missing"),
         (Server(websocket="none"), {"websocket": "/ws/socket.io"}, "websocket", "websocket_path"),
         (Server(websocket="dropped"), {"websocket": "/live"}, "websocket", "websocket_not_upgraded"),
         (Server(websocket="origin"), {"websocket": "/live"}, "websocket", "websocket_origin"),
         (Server(websocket="refused"), {"websocket": "/live"}, "websocket", "websocket_origin"),
+        (Server(websocket="redirect"), {"websocket": "/live"}, "websocket", "websocket_redirect"),
         (Server(websocket="scattered"), {"websocket": "/ws/socket.io"}, "balance", "balance_not_sticky"),
         (Server(chat="uneven"), {}, "balance", "balance_different"),
     ],
@@ -156,8 +165,24 @@ async def test_an_ollama_is_known_by_its_own_address_and_loads_nothing() -> None
         report = await examine(f"http://127.0.0.1:{port}")
     assert faults(report) == {}
     assert step(report, "chat").code == "nothing_loaded"
+    assert report.sentence.startswith("What was tried works. No model is loaded")
     assert step(report, "stream").state is StepState.SKIPPED
     assert not any(asked.startswith("POST") for asked in server.asked)
+
+
+async def test_no_health_check_that_asks_every_model() -> None:
+    server = Server(health="/health/liveliness")
+    async with serving(server) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1")
+    assert "/health/liveliness" in step(report, "health").finding
+    assert "GET /health" not in server.asked
+
+
+async def test_a_web_server_in_front_takes_the_key_away() -> None:
+    async with serving(Server(key=SECRET)) as behind, talking(forwarding(behind, drops=["authorization"])) as port:
+        report = await examine(f"http://127.0.0.1:{port}/v1", key=SECRET)
+    assert faults(report) == {"key": "key_lost"}
+    assert "Authorization" in step(report, "key").fix
 
 
 async def test_the_loaded_model_is_asked() -> None:
@@ -304,7 +329,7 @@ async def test_a_proxy_that_collects_streams() -> None:
 
 async def test_a_proxy_of_http_1_0_that_loses_the_upgrade() -> None:
     server = Server(websocket="good")
-    async with serving(server) as behind, talking(forwarding(behind, http10=True, drops_upgrade=True)) as port:
+    async with serving(server) as behind, talking(forwarding(behind, http10=True, drops=["upgrade"])) as port:
         report = await examine(f"http://127.0.0.1:{port}/v1", websocket="/live")
     assert faults(report) == {"front": "http_1_0", "websocket": "websocket_not_upgraded"}, report.text
 

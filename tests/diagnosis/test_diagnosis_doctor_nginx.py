@@ -9,9 +9,10 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fault_wall import Server, serving
+from fault_wall import CORS, ORIGIN, Server, serving
 
 from quarterdeck.diagnosis.doctor.doctor import Doctor
 from quarterdeck.diagnosis.doctor.machine import Machine
@@ -67,9 +68,9 @@ async def _listens(port: int) -> bool:
     return True
 
 
-async def faults(port: int) -> dict[str, str]:
+async def faults(port: int, **asked: Any) -> dict[str, str]:
     doctor = Doctor(environment={}, machine=Machine({}, root=Path("/nowhere")))
-    target = Target("x", f"http://127.0.0.1:{port}/v1", websocket="/live")
+    target = Target("x", f"http://127.0.0.1:{port}/v1", websocket="/live", **asked)
     report = [step async for step in doctor.examine(target)][-1]
     assert isinstance(report, DoctorReport)
     return {step.name: step.code for step in report.steps if step.state in (StepState.WARN, StepState.FAILED)}
@@ -82,13 +83,35 @@ async def faults(port: int) -> dict[str, str]:
         (GOOD.replace("proxy_buffering off;", COMPRESSED), {"stream": "stream_buffered"}),
         (GOOD.replace("client_max_body_size 100m;", ""), {"front": "front_body_limit"}),
         (GOOD.replace("proxy_set_header Upgrade $http_upgrade;", ""), {"websocket": "websocket_not_upgraded"}),
+        (
+            "",
+            {"front": "front_body_limit", "stream": "stream_buffered", "websocket": "websocket_not_upgraded"},
+        ),
+        (GOOD + "proxy_read_timeout 50ms;", {"stream": "answer_cut"}),
+        (GOOD + "rewrite ^/v1/(.*)$ /$1 break;", {"path": "front_takes_v1"}),
+        (GOOD + "deny all;", {"key": "forbidden", "websocket": "websocket_refused"}),
     ],
-    ids=["good", "buffering", "small bodies", "no upgrade"],
+    ids=["good", "buffering", "small bodies", "no upgrade", "bare", "short limit", "path cut", "forbidden"],
 )
 async def test_nginx_in_front(tmp_path: Path, lines: str, expected: dict[str, str]) -> None:
     server = Server(websocket="good", pause=0.08)
     async with serving(server) as behind, nginx(tmp_path, behind, lines) as port:
         assert await faults(port) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("proxy_set_header Authorization '';", {"key": "key_lost"}),
+        ("add_header Access-Control-Allow-Origin '*' always;", {"cors": "cors_twice"}),
+        ("if ($request_method = OPTIONS) { return 405; }", {"cors": "cors_off"}),
+    ],
+    ids=["key", "permission", "preflight"],
+)
+async def test_nginx_between_a_page_and_a_server(tmp_path: Path, lines: str, expected: dict[str, str]) -> None:
+    server = Server(websocket="good", cors=CORS, key="sk-abcdefgh12345")
+    async with serving(server) as behind, nginx(tmp_path, behind, GOOD + lines) as port:
+        assert await faults(port, key="sk-abcdefgh12345", origin=ORIGIN) == expected
 
 
 async def test_nginx_without_a_server_behind(tmp_path: Path) -> None:

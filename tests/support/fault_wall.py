@@ -7,7 +7,7 @@ import contextlib
 import datetime
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +48,9 @@ class Server:
     tools: str = "good"
     chat: str = "good"
     websocket: str = "none"
+    refusal: tuple[int, str] = (401, "Incorrect API key provided: {key}")
+    preflight: str = ""
+    health: str = "/health"
     front: dict[str, str] = field(default_factory=dict)
     hangs: bool = False
     pause: float = 0.0
@@ -61,8 +64,10 @@ class Server:
         return made
 
     async def _headers(self, _request: web.Request, answer: web.StreamResponse) -> None:
-        answer.headers.update(self.front)
         answer.headers.update(self.cors or {})
+        # As a web server in front adds headers, whether they are there or not; its name takes another's place.
+        answer.headers.popall("Server", None)
+        answer.headers.extend(self.front)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(f"{request.method} {request.path}")
@@ -72,19 +77,21 @@ class Server:
             raise web.HTTPMovedPermanently(self.redirect.rstrip("/") + request.path)
         if self.page and request.path != "/":
             return web.Response(text=PAGE, content_type="text/html")
+        if request.method == "OPTIONS" and self.preflight:
+            return web.Response(status=400, text=self.preflight)
         if request.method == "OPTIONS":
             return web.Response(status=204 if self.cors else 405)
         return await self._route(request)
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         path = request.path
-        if path == "/health":
+        if path == self.health:
             return web.json_response({"status": "ok"})
         if "socket.io" in path or path == "/live":
             return await self._socket(request)
         guarded = path.startswith(self.root) and not (self.open_list and path.endswith("/models"))
         if self.key and guarded and request.headers.get("Authorization") != f"Bearer {self.key}":
-            return web.json_response({"error": {"message": f"Incorrect API key provided: {self.key}"}}, status=401)
+            return self._refuse("Authorization" in request.headers)
         handler = {
             f"GET {self.root}/models": self._list,
             f"POST {self.root}/chat/completions": self._chat,
@@ -94,6 +101,11 @@ class Server:
         if handler is None:
             return web.json_response({"detail": "Not Found"}, status=404)
         return await handler(request)
+
+    def _refuse(self, sent: bool) -> web.Response:
+        status, words = self.refusal
+        said = words.format(key=self.key) if sent else "You didn't provide an API key."
+        return web.json_response({"error": {"message": said}}, status=status if sent else 401)
 
     async def _list(self, _request: web.Request) -> web.Response:
         self.turns += 1
@@ -129,6 +141,8 @@ class Server:
         if self.tools == "off":
             words = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
             return web.json_response({"error": {"message": words}}, status=400)
+        if self.tools == "unsupported":
+            return web.json_response({"error": {"message": "tiny does not support tools"}}, status=400)
         call: dict[str, str] = {"name": "get_weather", "arguments": '{"town": "Oslo"}'}
         message: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [{"function": call}]}
         if self.tools == "ignored":
@@ -165,6 +179,8 @@ class Server:
             return web.json_response({}, status=404)
         if self.websocket == "refused" and "Origin" in request.headers:
             return web.Response(status=403)
+        if self.websocket == "redirect":
+            raise web.HTTPMovedPermanently("https://127.0.0.1/ws")
         if self.websocket == "origin":
             return web.Response(status=400, text='"Not an accepted origin."')
         if self.websocket == "dropped" or "Upgrade" not in request.headers:
@@ -207,11 +223,13 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def talking(talk: Talk) -> AsyncIterator[int]:
     """A bare socket that speaks as `talk` does."""
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        writers.append(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await talk(reader, writer)
         writer.close()
@@ -224,15 +242,17 @@ async def talking(talk: Talk) -> AsyncIterator[int]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
 
 
-def forwarding(port: int, *, buffers: bool = False, http10: bool = False, drops_upgrade: bool = False) -> Talk:
-    """A proxy in front of `port`: it may collect answers, speak HTTP/1.0, or lose the wish to upgrade."""
+def forwarding(port: int, *, buffers: bool = False, http10: bool = False, drops: Sequence[str] = ()) -> Talk:
+    """A proxy in front of `port`: it may collect answers, speak HTTP/1.0, or drop headers (small letters)."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         lines = [line for line in head.decode("latin-1").split("\r\n") if line]
-        dropped = ("connection:", "upgrade:") if drops_upgrade else ("connection:",)
+        dropped = ("connection:", *(f"{name}:" for name in drops))
         kept = [line for line in lines if not line.lower().startswith(dropped)]
         if http10:
             kept[0] = kept[0].replace("HTTP/1.1", "HTTP/1.0")

@@ -9,6 +9,7 @@ from quarterdeck.diagnosis.doctor.calling import Answer
 from quarterdeck.diagnosis.doctor.catalogue import explain, words_of
 from quarterdeck.diagnosis.doctor.findings import Found, StepError, failed, ok, short, skipped, warn
 from quarterdeck.diagnosis.doctor.visit import Visit
+from quarterdeck.schemas.doctor import StepState
 
 _NO_CHAT = ("embed", "rerank", "bge-", "whisper", "tts", "clip")
 _RUNNING = (("/api/ps", "models", "name"), ("/running", "running", "model"))
@@ -81,7 +82,9 @@ async def check_tools(visit: Visit) -> Found:
     answer = await _ask(visit, question, max_tokens=_TOOL_TOKENS, tools=[_TOOL], tool_choice="auto")
     trouble = _refusal(answer)
     if trouble:
-        return trouble._replace(finding=f"A request with tools is refused. {trouble.finding}")
+        # That a model knows no tools is its nature, not a fault of the connection.
+        state = StepState.WARN if trouble.code == "tools_unsupported" else trouble.state
+        return trouble._replace(state=state, finding=f"A request with tools is refused. {trouble.finding}")
     body = answer.json()
     message = _message(body)
     if message.get("tool_calls"):

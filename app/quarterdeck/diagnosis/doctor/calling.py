@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import aiohttp
+from multidict import MultiMapping
 
 from quarterdeck.diagnosis.doctor.findings import StepError
 
 MOST_BODY = 1024 * 1024
 """Bytes of an answer that are looked at."""
+
+CUT_FIX = (
+    "Look at the server's log for a crash. A web server in front has time limits too: "
+    "in nginx proxy_read_timeout 3600s; in Apache ProxyTimeout 3600."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class Answer:
 
     status: int
     body: bytes
-    headers: Mapping[str, str]
+    headers: MultiMapping[str]
     seconds: float
     http10: bool
 
@@ -105,7 +111,8 @@ class Caller:
 
     @asynccontextmanager
     async def session(self, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientSession]:
-        connector = aiohttp.TCPConnector(ssl=self._trust, force_close=True)
+        # Kept open until the session ends, which cuts it off and waits; closing at once would end in the background.
+        connector = aiohttp.TCPConnector(ssl=self._trust)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as http:
             yield http
 
@@ -127,7 +134,6 @@ def _trouble(error: Exception, limit: float) -> StepError:
         return StepError("closed_without_answer", "The server closed the connection without an answer.",
                        "Look at its log; it may have crashed, or another kind of program listens there.")  # fmt: skip
     if isinstance(error, aiohttp.ClientPayloadError):
-        return StepError("answer_cut", "The answer broke off before its end.",
-                       "Look at the server's log, and at time limits of a web server in front.")  # fmt: skip
+        return StepError("answer_cut", "The answer broke off before its end.", CUT_FIX)
     return StepError("not_http", "What answers there does not speak HTTP.",
                    "Check the port: another program may listen on it.")  # fmt: skip

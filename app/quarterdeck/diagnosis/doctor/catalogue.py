@@ -98,7 +98,8 @@ def words_of(body: str) -> str:
     try:
         found = _message(json.loads(body), _DEEPEST)
     except (ValueError, RecursionError):
-        found = re.sub(r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", body)
+        title = re.search(r"(?is)<title[^>]*>\s*(\S.*?)</title>", body)
+        found = title[1] if title else re.sub(r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", body)
     return short(found)
 
 

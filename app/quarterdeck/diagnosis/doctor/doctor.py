@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from quarterdeck.diagnosis.doctor import asking, front, network, pages, serving, streaming
+from quarterdeck.diagnosis.doctor import asking, front, network, pages, paths, serving, streaming
 from quarterdeck.diagnosis.doctor.addresses import Address, read_address
 from quarterdeck.diagnosis.doctor.calling import Caller
 from quarterdeck.diagnosis.doctor.certificates import check_tls
@@ -42,7 +42,7 @@ def _serves(target: Target) -> bool:
 _ALONG = (
     Check("http", "Answer", serving.check_http),
     Check("front", "Web server in front", front.check_front, ("http",)),
-    Check("path", "Path", serving.check_path, ("http",), _serves),
+    Check("path", "Path", paths.check_path, ("http",), _serves),
     Check("key", "Key", serving.check_key, ("http", "path"), _serves),
     Check("models", "Models", serving.check_models, ("http", "path"), _serves),
     Check("chat", "One word from a model", asking.check_chat, ("http", "path", "models"), _serves),

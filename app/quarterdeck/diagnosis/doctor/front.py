@@ -14,7 +14,8 @@ _FRONTS = {
     "nginx": "nginx", "openresty": "nginx", "caddy": "Caddy", "apache": "Apache", "cloudflare": "Cloudflare",
     "envoy": "Envoy", "varnish": "Varnish", "traefik": "Traefik", "litespeed": "LiteSpeed", "iis": "IIS",
 }  # fmt: skip
-_HEALTH = ("/health", "/v1/health", "/health/liveliness", "/api/version", "/version")
+_HEALTH = ("/health/liveliness", "/health", "/v1/health", "/api/version", "/version")
+"""LiteLLM's first: its /health asks every model."""
 _TIMES = 4
 _PICTURES = 1_200_000
 """Bytes: nginx takes no more than 1 MB unless told to, and a question with a picture is larger."""

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from quarterdeck.diagnosis.doctor.addresses import is_loopback
-from quarterdeck.diagnosis.doctor.calling import MOST_BODY
+from quarterdeck.diagnosis.doctor.calling import MOST_BODY, Answer
 from quarterdeck.diagnosis.doctor.catalogue import explain
 from quarterdeck.diagnosis.doctor.findings import Found, failed, ok, warn
 from quarterdeck.diagnosis.doctor.visit import Visit
@@ -22,6 +22,18 @@ STRANGER = "https://stranger.invalid"
 """A page that no server has reason to trust."""
 
 _NAMES = "In Open WebUI: CORS_ALLOW_ORIGIN; in Ollama: OLLAMA_ORIGINS; in Quarterdeck: “Allowed origins” in Settings."
+
+
+_NO_METHOD = failed(
+    "cors_method",
+    "The page may not send questions: POST is not among the methods that are allowed.",
+    "Add POST to Access-Control-Allow-Methods.",
+)
+_TWICE = failed(
+    "cors_twice",
+    "The permission is given twice, by the server and by a web server in front, and browsers take none then.",
+    "Let only one of them set Access-Control-Allow-Origin.",
+)
 
 
 async def check_cors(visit: Visit) -> Found:
@@ -37,22 +49,10 @@ async def check_cors(visit: Visit) -> Found:
         "Access-Control-Request-Headers": "authorization,content-type",
     }
     answer = await visit.caller.ask("OPTIONS", url, headers=asks)
-    allowed = answer.headers.get("Access-Control-Allow-Origin")
-    if answer.status >= 300:
-        return _refused(answer.status, allowed, origin)
-    if allowed is None:
-        return failed(
-            "cors_off",
-            f"The server says nothing about pages of other addresses, so browsers block {origin}.",
-            f"Allow {origin} in the server. {_NAMES}",
-        )
-    if allowed not in ("*", origin):
-        return failed(
-            "cors_other_origin",
-            f"The server allows pages of {allowed}, not of {origin}.",
-            f"Add {origin} to its list. {_NAMES}",
-        )
-    found = _headers(answer.headers) or await _actual(visit, origin)
+    refused = _not_allowed(answer, origin) or _headers(answer.headers)
+    if refused:
+        return refused
+    found = await _actual(visit, origin)
     named = _words(answer.headers.get("Access-Control-Allow-Headers", ""))
     if found.state is StepState.OK and visit.key and "authorization" not in named:
         return warn(
@@ -61,6 +61,27 @@ async def check_cors(visit: Visit) -> Found:
             "Newer browsers want it by name: add authorization to Access-Control-Allow-Headers.",
         )
     return found
+
+
+def _not_allowed(answer: Answer, origin: str) -> Found | None:
+    allowed = _permission(answer)
+    if answer.status >= 300:
+        return _disallowed(answer.text, origin) or _refused(answer.status, allowed, origin)
+    if allowed is None:
+        return failed(
+            "cors_off",
+            f"The server says nothing about pages of other addresses, so browsers block {origin}.",
+            f"Allow {origin} in the server. {_NAMES}",
+        )
+    if "," in allowed:
+        return _TWICE
+    if allowed not in ("*", origin):
+        return failed(
+            "cors_other_origin",
+            f"The server allows pages of {allowed}, not of {origin}.",
+            f"Add {origin} to its list. {_NAMES}",
+        )
+    return None
 
 
 def _wrong_origin(visit: Visit, origin: str) -> Found | None:
@@ -78,6 +99,20 @@ def _wrong_origin(visit: Visit, origin: str) -> Found | None:
             "Give this server https too, best through a web server in front.",
         )
     return None
+
+
+def _disallowed(said: str, origin: str) -> Found | None:
+    """What FastAPI's servers refuse, in their words."""
+    _, found, what = said.partition("Disallowed CORS ")
+    if not found:
+        return None
+    if "origin" in what:
+        return failed(
+            "cors_other_origin",
+            f"The server allows pages of some addresses, and {origin} is none of them.",
+            f"Add {origin} to its list. {_NAMES}",
+        )
+    return _NO_METHOD if "method" in what else _no_header(["authorization", "content-type"])
 
 
 def _refused(status: int, allowed: str | None, origin: str) -> Found:
@@ -104,33 +139,29 @@ def _refused(status: int, allowed: str | None, origin: str) -> Found:
 def _headers(headers: Mapping[str, str]) -> Found | None:
     methods = _words(headers.get("Access-Control-Allow-Methods", "post"))
     if not methods & {"post", "*"}:
-        return failed(
-            "cors_method",
-            "The page may not send questions: POST is not among the methods that are allowed.",
-            "Add POST to Access-Control-Allow-Methods.",
-        )
+        return _NO_METHOD
     names = _words(headers.get("Access-Control-Allow-Headers", ""))
     missing = [name for name in ("authorization", "content-type") if name not in names]
     if missing and "*" not in names:
-        return failed(
-            "cors_headers",
-            f"The page may not send the header{'s' if len(missing) > 1 else ''} {' and '.join(missing)}.",
-            "Add them to Access-Control-Allow-Headers.",
-        )
+        return _no_header(missing)
     return None
+
+
+def _no_header(names: list[str]) -> Found:
+    return failed(
+        "cors_headers",
+        f"The page may not send the header{'s' if len(names) > 1 else ''} {' and '.join(names)}.",
+        f"Add {' and '.join(names)} to Access-Control-Allow-Headers.",
+    )
 
 
 async def _actual(visit: Visit, origin: str) -> Found:
     """The permission must stand in the answer itself too; and strangers should have none."""
     url = visit.at(f"{visit.api or visit.address.root}/models")
     answer = await visit.caller.ask("GET", url, headers={**visit.headers, "Origin": origin})
-    given = answer.headers.get("Access-Control-Allow-Origin")
+    given = _permission(answer)
     if given is not None and "," in given:
-        return failed(
-            "cors_twice",
-            "The permission is given twice, by the server and by a web server in front.",
-            "Let only one of them set Access-Control-Allow-Origin.",
-        )
+        return _TWICE
     if given not in ("*", origin):
         return failed(
             "cors_answer",
@@ -138,7 +169,7 @@ async def _actual(visit: Visit, origin: str) -> Found:
             "Set Access-Control-Allow-Origin on every answer, on errors too (in nginx: always).",
         )
     other = await visit.caller.ask("GET", url, headers={**visit.headers, "Origin": STRANGER})
-    echoed = other.headers.get("Access-Control-Allow-Origin") == STRANGER
+    echoed = _permission(other) == STRANGER
     if echoed and other.headers.get("Access-Control-Allow-Credentials", "").lower() == "true":
         return warn(
             "cors_open",
@@ -146,6 +177,12 @@ async def _actual(visit: Visit, origin: str) -> Found:
             "Name the pages that may use the server in place of “*”.",
         )
     return ok(f"Pages of {origin} may use the server.")
+
+
+def _permission(answer: Answer) -> str | None:
+    """As browsers read it: a header that is there twice has both values."""
+    given = answer.headers.getall("Access-Control-Allow-Origin", [])
+    return ", ".join(given) if given else None
 
 
 def _words(text: str) -> set[str]:
@@ -191,6 +228,12 @@ def _not_upgraded(status: int, body: str, path: str, *, http10: bool) -> Found:
             "websocket_path",
             f"There is nothing at {path}.",
             "Check the path; Open WebUI's is /ws/socket.io. A web server in front must pass it on.",
+        )
+    if status in (301, 302, 303, 307, 308):
+        return failed(
+            "websocket_redirect",
+            "The wish to become a WebSocket is answered with another address, which browsers do not follow.",
+            "Enter that address, often the one with https, in place of this one.",
         )
     if status in (401, 403):
         return failed(

@@ -34,7 +34,8 @@ def report(
 def _sentence(state: StepState, steps: Sequence[DoctorStep]) -> str:
     worst = [step for step in steps if step.state is state]
     if state is StepState.OK:
-        return "Everything works."
+        left_out = next((step for step in steps if step.state is StepState.SKIPPED), None)
+        return "Everything works." if left_out is None else f"What was tried works. {left_out.finding}"
     if state is StepState.SKIPPED:
         return "Nothing was examined."
     more = f" ({counted(len(worst) - 1, 'more finding')} of that kind.)" if len(worst) > 1 else ""

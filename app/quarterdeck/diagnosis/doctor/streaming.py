@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from quarterdeck.diagnosis.doctor.asking import refusal
+from quarterdeck.diagnosis.doctor.calling import CUT_FIX
 from quarterdeck.diagnosis.doctor.findings import Found, StepError, failed, ok, warn
 from quarterdeck.diagnosis.doctor.visit import Visit
 
@@ -115,11 +116,7 @@ def _broken(stream: Stream, trouble: StepError) -> Found:
             f"The stream stopped after {len(stream.times)} pieces and did not end.",
             "Look at the server's log; a web server in front may hold back the rest.",
         )
-    return failed(
-        "stream_cut",
-        f"The stream broke off after {len(stream.times)} pieces.",
-        "Look at the server's log, and at time limits of a web server in front.",
-    )
+    return failed("stream_cut", f"The stream broke off after {len(stream.times)} pieces.", CUT_FIX)
 
 
 def _judge(visit: Visit, stream: Stream, answer: aiohttp.ClientResponse, seconds: float) -> Found:
