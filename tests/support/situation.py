@@ -152,6 +152,11 @@ class Situation:
         self.serve.add(MODEL, VLLM_MODEL, **fields).raise_for_status()
         self.serve.http.post("/api/orchestrate/load", json={"model_name": MODEL}, timeout=200).raise_for_status()
 
+    def start_engines(self, starter: Path) -> None:
+        """What answers behind the gateway."""
+        self.add_ollama(starter)
+        self.add_vllm()
+
     def follow(self) -> None:
         body = {"path": str(self.unified), "names": [], "apply": True, "follow": True}
         self.serve.http.post("/api/import", json=body).raise_for_status()
@@ -170,10 +175,25 @@ class Situation:
     def problems(self) -> list[dict[str, Any]]:
         return list(self.serve.http.get("/api/problems").raise_for_status().json())
 
+    def told(self) -> set[tuple[str, str]]:
+        """Severity and subject of every problem; files by their name."""
+        return {(each["severity"], each["subject"].replace(f"{self.repository}/", "")) for each in self.problems()}
+
+    def fix(self, problem: str, fix: str) -> httpx.Response:
+        """See what a fix would do and click on Apply; both are named by the beginning of their ids."""
+        found = next(each for each in self.problems() if each["id"].startswith(problem))
+        offer = next(each for each in found["fixes"] if each["id"].startswith(fix))
+        wanted = {"problem_id": found["id"], "fix_id": offer["id"]}
+        assert self.serve.http.post("/api/fixes/preview", json=wanted).raise_for_status().json()["changes"]
+        return self.serve.http.post("/api/fixes/apply", json=wanted, timeout=200)
+
+    def undo(self, undo_id: str) -> None:
+        self.serve.http.post(f"/api/fixes/{undo_id}/undo", timeout=100).raise_for_status()
+
 
 @contextlib.contextmanager
-def situation(folder: Path, starter: Path) -> Iterator[Situation]:
-    """Everything as it was found, and nothing of it left behind."""
+def situation(folder: Path) -> Iterator[Situation]:
+    """Everything as it was found but for the engines, and nothing of it left behind."""
     made = Situation(folder)
     made.write_files()
     try:
@@ -181,8 +201,6 @@ def situation(folder: Path, starter: Path) -> Iterator[Situation]:
             made.serve = serve
             made.add_gateway()
             made.follow()
-            made.add_ollama(starter)
-            made.add_vllm()
             yield made
             serve.terminate()
     finally:

@@ -74,7 +74,7 @@ def _start(folder: Path, unit: str) -> None:
     state = _read(folder, unit)
     if _runs(state["pid"]):
         return
-    with _log(folder, unit).open("ab") as log:
+    with _log(folder, unit).open("wb") as log:
         process = subprocess.Popen(
             state["command"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             env=os.environ | state["environment"],

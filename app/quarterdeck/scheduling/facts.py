@@ -185,10 +185,13 @@ class FactFinder:
         uptime = fact.uptime_s
         if uptime is None and process.started_at is not None:
             uptime = max(0.0, datetime.now(UTC).timestamp() - process.started_at)
+        words = fact.last_words
+        if fact.state is Running.DOWN and fact.last_error and fact.owner in _SERVICES:
+            words = tuple(line.text for line in await self._lines(fact) or ())
         changed = replace(
             fact, arguments=process.arguments, environment=process.environment, started_at=process.started_at,
             declared_arguments=fact_probes.comparable(unit.arguments, process.arguments),
-            declared_environment=unit.environment, config=config, uptime_s=uptime,
+            declared_environment=unit.environment, config=config, uptime_s=uptime, last_words=words,
         )  # fmt: skip
         return replace(seen, fact=changed)
 

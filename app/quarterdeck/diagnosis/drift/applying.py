@@ -72,7 +72,7 @@ class Applier:
     async def undo(self, backups: Mapping[Path, Path | None], servers: Collection[str]) -> None:
         """Put back what was there before, and restart. Raises AppError `backup_gone`, or what a restart does."""
         async with self._turn:
-            await asyncio.to_thread(_restore, backups)
+            await asyncio.to_thread(_restore, backups, keep_time=not servers)
             await self._restarted(servers, frozenset())
 
     async def _restarted(self, servers: Collection[str], expected: Collection[str]) -> None:
@@ -110,7 +110,7 @@ class Applier:
         backups = {path: self._back_up(path) for path in plan.after}
         try:
             for path, text in plan.after.items():
-                write(path, text)
+                write(path, text, keep_time=not plan.servers)
         except OSError as error:
             _restore(backups)
             raise AppError(
@@ -132,9 +132,13 @@ class Applier:
         return copy
 
 
-def write(path: Path, text: str) -> None:
-    """Replace a file as a whole; a link stays one, and the permissions stay. Raises OSError."""
+def write(path: Path, text: str, *, keep_time: bool = False) -> None:
+    """Replace a file as a whole; a link stays one, and the permissions stay. Raises OSError.
+
+    With `keep_time` it counts as old as it was: what changes means nothing to the server that has read it.
+    """
     real = path.resolve()
+    before = real.stat() if real.exists() else None
     handle, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
     new = Path(name)
     try:
@@ -142,7 +146,9 @@ def write(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        new.chmod(real.stat().st_mode & 0o7777 if real.exists() else 0o644)
+        new.chmod(before.st_mode & 0o7777 if before else 0o644)
+        if keep_time and before:
+            os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
         new.replace(real)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -163,7 +169,7 @@ def _check_unchanged(plan: Plan) -> None:
                            status=409)  # fmt: skip
 
 
-def _restore(backups: Mapping[Path, Path | None]) -> None:
+def _restore(backups: Mapping[Path, Path | None], *, keep_time: bool = False) -> None:
     gone = [copy for copy in backups.values() if copy is not None and not copy.is_file()]
     if gone:
         raise AppError("backup_gone", f"The copy {gone[0]} is no longer there.", "", status=409)
@@ -171,7 +177,7 @@ def _restore(backups: Mapping[Path, Path | None]) -> None:
         if copy is None:
             path.unlink(missing_ok=True)
         else:
-            write(path, copy.read_text(encoding="utf-8"))
+            write(path, copy.read_text(encoding="utf-8"), keep_time=keep_time)
 
 
 def _sentence(plan: Plan) -> str:
