@@ -92,7 +92,7 @@ class Mending:
             version=__version__,
         )
         self.reporter = Reporter(self._facts, problems=self._all_problems)
-        known = Known(self.known_issues, scheduler.catalog, landscape)
+        known = Known(self.known_issues, scheduler.catalog, landscape, requests, sampler.latest)
         offers = Offers(scheduler, estimator, settings)
         self.problems = Problems(
             [

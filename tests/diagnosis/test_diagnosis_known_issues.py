@@ -16,7 +16,6 @@ from quarterdeck.diagnosis.known_issues.situations import Fact, Situation
 from quarterdeck.diagnosis.known_issues.writing import write_page
 from quarterdeck.diagnosis.rules import rule_files
 from quarterdeck.schemas.backends import BackendView
-from quarterdeck.schemas.diagnosis import Diagnosis, Evidence
 from quarterdeck.schemas.models import ModelView
 from quarterdeck.schemas.requests import RequestView
 
@@ -221,7 +220,7 @@ def test_a_line_as_long_as_a_prompt_is_cut(known: KnownIssues) -> None:
     assert ids(known, lines=["x" * 5000 + OUT_OF_WORKSPACE]) == []
 
 
-def test_models_servers_requests_and_failures_are_asked_about(known: KnownIssues) -> None:
+def test_models_servers_and_requests_are_asked_about(known: KnownIssues) -> None:
     gemma = ModelView(
         name="writer",
         backend="vllm",
@@ -240,24 +239,13 @@ def test_models_servers_requests_and_failures_are_asked_about(known: KnownIssues
         at=NOW,
         path="/v1/chat/completions",
         model="writer",
-        backend="optillm",
+        backend="openai-compatible",
         status=200,
         stream=True,
         total_ms=1,
     )
-    [match] = known.match(situations.of_request(request, None, client="open-webui", facts=frozenset()))
-    assert (match.issue_id, match.subject) == ("optillm-webui", "client:open-webui")
-    failure = Diagnosis.model_validate(
-        {
-            "kind": "failure",
-            "class": "other",
-            "title": "x",
-            "why": "y",
-            "evidence": [Evidence(line=3, text=OUT_OF_WORKSPACE)],
-        }
-    )
-    [match] = known.match(situations.of_diagnosis(failure, subject="model:writer", services=["vllm"]))
-    assert (match.issue_id, match.evidence) == ("vllm-flashinfer-workspace", OUT_OF_WORKSPACE)
+    [match] = known.match(situations.of_request(request, None, server="OptiLLM"))
+    assert (match.issue_id, match.subject) == ("optillm-webui", "model:writer")
 
 
 def test_search_finds_words_anywhere_and_services_by_any_name(known: KnownIssues) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from quarterdeck.errors import AppError
-from quarterdeck.mending.lacking import RECENT, is_over
+from quarterdeck.mending.lacking import is_over, recent
 from quarterdeck.mending.offers import Offers
 from quarterdeck.proxy.records.log import RequestLog
 from quarterdeck.proxy.routing.plans import close_names
@@ -33,7 +31,7 @@ class UnknownNames:
 
     async def __call__(self) -> list[ProblemView]:
         asked: dict[str, list[RequestView]] = defaultdict(list)
-        for request in _recent(self._requests):
+        for request in recent(self._requests):
             if request.status == _UNKNOWN and request.asked and not request.model and self._leads_nowhere(request):
                 asked[request.asked].append(request)
         return [self._problem(name, requests) for name, requests in asked.items()]
@@ -81,7 +79,7 @@ class RefusedKeys:
     async def __call__(self) -> list[ProblemView]:
         refused: dict[str, list[RequestView]] = defaultdict(list)
         let_in: set[str | None] = set()
-        for request in _recent(self._requests):
+        for request in recent(self._requests):
             if request.status != _REFUSED or request.model:
                 let_in.add(request.client)
             elif request.client not in let_in:
@@ -116,7 +114,7 @@ class CutPrompts:
     async def __call__(self) -> list[ProblemView]:
         views = {view.name: view for view in self._scheduler.catalog.all() if view.backend == BackendKind.OLLAMA}
         told: dict[str, list[RequestView]] = defaultdict(list)
-        for request in _recent(self._requests):
+        for request in recent(self._requests):
             view = views.get(request.model)
             if view is not None and request.operation == Operation.CHAT and not is_over(request, view):
                 told[view.name].append(request)
@@ -155,12 +153,6 @@ async def _of_cut(view: ModelView, cut: list[RequestView], context: int, offers:
     title = f"Make a variant of it with a context of {longer:,} tokens"
     await offers.put(problem, view, [Remedy(title=title, kind=RemedyKind.LOAD_CONFIG, patch={"num_ctx": longer})])
     return problem
-
-
-def _recent(log: RequestLog) -> Iterator[RequestView]:
-    """The newest first."""
-    since = datetime.now(UTC) - RECENT
-    return (request for request in log.recent() if request.at >= since)
 
 
 def _who(request: RequestView) -> str:

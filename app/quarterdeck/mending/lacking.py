@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from quarterdeck.mending.offers import Offers
@@ -64,18 +65,22 @@ class ToolProblems:
     async def __call__(self) -> list[ProblemView]:
         views = {view.name: view for view in self._scheduler.catalog.all()}
         lost: dict[str, list[RequestView]] = defaultdict(list)
-        for request in self._requests.recent():
+        for request in recent(self._requests):
             view = views.get(request.model)
             if view is not None and not is_over(request, view) and _lost_tools(request, view):
                 lost[view.name].append(request)
         return [await _of_tools(views[name], requests, self._offers) for name, requests in lost.items()]
 
 
+def recent(log: RequestLog) -> Iterator[RequestView]:
+    """The requests of the last hour, newest first."""
+    since = datetime.now(UTC) - RECENT
+    return (request for request in log.recent() if request.at >= since)
+
+
 def is_over(request: RequestView, view: ModelView | None) -> bool:
-    """Whether the request tells nothing of now: it is long ago, or its model was loaded anew since."""
+    """Whether the request tells nothing of now, because its model was loaded anew since."""
     ended = request.at + timedelta(milliseconds=request.total_ms)
-    if request.at < datetime.now(UTC) - RECENT:
-        return True
     return view is not None and view.last_loaded is not None and ended < view.last_loaded
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from quarterdeck.diagnosis.matcher import diagnose_log, diagnose_text
-from quarterdeck.mending.lacking import NO_TOOLS, is_over
+from quarterdeck.mending.lacking import NO_TOOLS, is_over, recent
 from quarterdeck.mending.offers import Offers
 from quarterdeck.proxy.records.log import RequestLog
 from quarterdeck.scheduling.failures import title_before_start
@@ -88,6 +88,7 @@ def _system_wide(views: Iterable[ModelView]) -> list[ProblemView]:
             why=f"All {len(tried)} models that were tried are incompatible. It is rarely the models then: the driver, "
             "the engine or the memory is to blame.",
             hint="Check the driver and the engine first, then test one small model again.",
+            known_issue="all-models-incompatible",
         )
     ]
 
@@ -104,7 +105,7 @@ class RequestProblems:
         views = {view.name: view for view in self._scheduler.catalog.all()}
         groups: dict[tuple[str, str], list[tuple[RequestView, Diagnosis]]] = defaultdict(list)
         known: dict[tuple[str, str], Diagnosis] = {}
-        for request in self._requests.recent():
+        for request in recent(self._requests):
             if not request.error or request.status in _TURNED_AWAY or not request.model:
                 continue
             if is_over(request, views.get(request.model)):

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from quarterdeck.schemas.backends import BackendView
-from quarterdeck.schemas.diagnosis import Diagnosis
-from quarterdeck.schemas.models import Cause, ModelView
+from quarterdeck.schemas.models import ModelView
 from quarterdeck.schemas.requests import RequestView
 
 
@@ -76,29 +75,14 @@ def of_server(view: BackendView, *, lines: Sequence[str] = (), facts: frozenset[
     )
 
 
-def of_request(view: RequestView, model: ModelView | None, *, client: str = "", facts: frozenset[Fact]) -> Situation:
-    """A request of a client. `facts` says what its body held, where that is known; streaming is known anyway."""
+def of_request(view: RequestView, model: ModelView | None, *, server: str = "") -> Situation:
+    """A request of a client; `server` is the product that answered it, where that is known."""
     return Situation(
-        subject=f"client:{client}" if client else f"model:{view.model}",
-        services=[name for name in (view.backend, client) if name],
+        subject=f"model:{view.model}",
+        services=[name for name in (view.backend, server) if name],
         model=words_of(model) if model else view.model,
         lines=view.error.splitlines() if view.error else (),
-        facts=facts | ({Fact.STREAMING} if view.stream else frozenset()),
-    )
-
-
-def of_diagnosis(
-    found: Diagnosis | Cause, *, subject: str, services: Sequence[str], model: ModelView | None = None
-) -> Situation:
-    """A failure whose cause was found."""
-    texts = [found.evidence] if isinstance(found, Cause) else [each.text for each in found.evidence]
-    return Situation(
-        subject=subject,
-        services=services,
-        model=words_of(model) if model else "",
-        lines=[text for text in texts if text],
-        failure_class=found.failure_class,
-        known_issue=found.known_issue,
+        facts=frozenset({Fact.STREAMING}) if view.stream else frozenset(),
     )
 
 
