@@ -23,6 +23,7 @@ from quarterdeck.gui.presenters.known_issues import (
     count_words,
     imported_words,
     matching,
+    readable,
     sections,
     to_row,
 )
@@ -192,6 +193,28 @@ def test_services_are_called_as_people_call_them() -> None:
     assert to_row(own).subject == "vLLM, Open WebUI"
     # Both the name and what the page calls it are found.
     assert len(matching([to_row(own)], "open webui")) == len(matching([to_row(own)], "vllm webui")) == 1
+
+
+@pytest.mark.parametrize(
+    ("signature", "words"),
+    [
+        ("system role not supported", "system role not supported"),
+        (r"\bnodeenv\b.{0,120}returned non-zero exit status", "nodeenv…returned non-zero exit status"),
+        (r"error occurr?ed while installing", "error occurred while installing"),
+        (r"'prisma@[^']*'\] returned non-zero", "'prisma@…'] returned non-zero"),
+        (r"Loading model xtts(?:_v[\d.]+)? to (?:cuda|cpu|mps)", "Loading model xtts to cuda"),
+        (r"(?:GET|POST) /models\S* HTTP/1\.[01]\" 404", 'GET /models… HTTP/1.…" 404'),
+        (r"cannot connect to host 127\.0\.0\.1:\d+", "cannot connect to host 127.0.0.1:…"),
+        (r"No module named '?vllm\.entrypoints", "No module named 'vllm.entrypoints"),
+    ],
+)
+def test_signatures_are_read_as_words(signature: str, words: str) -> None:
+    assert readable(signature) == words
+
+
+@given(st.text(max_size=40))
+def test_any_signature_can_be_read(signature: str) -> None:
+    assert isinstance(readable(signature), str)
 
 
 def test_words_about_imports_and_counts() -> None:

@@ -59,7 +59,7 @@ def row(tab: DriftTab, place: int) -> list[str]:
 
 class TestDrift:
     def test_files_and_differences_are_listed(self, drift: DriftTab) -> None:
-        assert row(drift, 0)[:4] == ["Not committed, in use", "config.yaml", "litellm", "2 models"]
+        assert row(drift, 0)[:4] == ["Not committed", "config.yaml", "litellm", "2 models"]
         assert row(drift, 1)[:3] == ["Out of date", "old.yaml", "Nobody"]
         cells = [drift.differences.index(0, column).data() for column in range(5)]
         assert cells == ["High", "Server llama.cpp (built in)", "tool calls", "yes", "no"]
@@ -68,7 +68,8 @@ class TestDrift:
     def test_the_chosen_file_is_told_whole(self, drift: DriftTab, qtbot: QtBot) -> None:
         assert drift.detail.isVisible()
         told = [label.text() for label in drift.detail.findChildren(QLabel)]
-        assert "line 12: “gpt-4o” falls back to itself" in told
+        assert "Line 12: “gpt-4o” falls back to itself" in told
+        assert "Not committed, in use" in told
         assert "2.0 KiB, 61 lines" in told
         assert not drift.problems.isVisible()
 

@@ -71,7 +71,7 @@ class DriftTab(QWidget):
         header = QHBoxLayout()
         header.addWidget(self.line, 1)
         header.addWidget(self.again)
-        self.file_table = line_table(self.files, "Configuration files", widths=(40, 26, 20, 13, 21))
+        self.file_table = line_table(self.files, "Configuration files", widths=(24, 44, 32, 16))
         self.file_table.selectionModel().selectionChanged.connect(self._show_current)
         self.difference_table = line_table(self.differences, "Differences", widths=(14, 34, 22, 30))
         split = QSplitter(Qt.Orientation.Vertical)
@@ -174,7 +174,7 @@ class DriftTab(QWidget):
             return
         self.detail.setAccessibleName(f"Facts about {chosen.name}")
         self.problems.setVisible(bool(self._store.problems.about(_subject(chosen))))
-        for place, (label, value) in enumerate(file_facts(chosen.view)):
+        for place, (label, value) in enumerate(file_facts(chosen)):
             self._facts.addWidget(words("muted", label), place, 0, Qt.AlignmentFlag.AlignTop)
             self._facts.addWidget(words("error" if label == "Faults" else "", value), place, 1)
 

@@ -60,11 +60,11 @@ class BadgedTable(QAbstractTableModel):
 class FileList(BadgedTable):
     """The configuration files."""
 
-    headers = ("State", "File", "Used by", "Models", "Changed", "Git")
+    headers = ("State", "File", "Used by", "Models", "Changed")
 
     def show(self, rows: Sequence[FileRow]) -> None:
         self.show_lines([
-            (row.badge, (row.states, row.name, row.users, row.models, row.changed, row.view.git)) for row in rows
+            (row.badge, (row.badge.word, row.name, row.users, row.models, row.changed)) for row in rows
         ])  # fmt: skip
 
 

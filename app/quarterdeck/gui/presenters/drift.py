@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from quarterdeck.gui.presenters.badges import Badge, Tone
 from quarterdeck.gui.presenters.problems import SEVERITIES, subject_words
-from quarterdeck.gui.presenters.text import counted, inside, listed, moment
+from quarterdeck.gui.presenters.text import counted, inside, listed, moment, sentence_start
 from quarterdeck.schemas.problems import Severity
 from quarterdeck.schemas.report import ConfigFileView, Difference, DriftReport, FileState
 
@@ -58,20 +58,21 @@ def file_row(view: ConfigFileView, now: datetime) -> FileRow:
         view=view,
         name=PurePath(view.path).name,
         badge=worst,
-        states=", ".join([words[0], *(word.lower() for word in words[1:])]) if words else NO_STATE.word,
+        states=", ".join([words[0], *map(inside, words[1:])]) if words else NO_STATE.word,
         users=listed(view.users, MOST_NAMES) or "Nobody",
         models=counted(len(view.models), "model", "models"),
         changed=moment(view.modified_at, now) if view.modified_at is not None else "",
     )
 
 
-def file_facts(view: ConfigFileView) -> list[tuple[str, str]]:
+def file_facts(row: FileRow) -> list[tuple[str, str]]:
     """Everything about a file that is known."""
+    view = row.view
     size = f"{view.size_bytes / KIB:.1f} KiB, {counted(view.lines, 'line', 'lines')}" if view.size_bytes else ""
     facts = [
-        ("Faults", "\n".join(view.faults)), ("Where", view.path), ("What it is", view.kind),
-        ("Purpose", view.purpose), ("Size", size),
-        ("Models", ", ".join(view.models)), ("Used by", ", ".join(view.users)), ("Git", view.git),
+        ("Faults", "\n".join(map(sentence_start, view.faults))), ("State", row.states), ("Where", view.path),
+        ("What it is", view.kind), ("Purpose", view.purpose), ("Size", size), ("Models", ", ".join(view.models)),
+        ("Used by", ", ".join(view.users)), ("Git", sentence_start(view.git)),
     ]  # fmt: skip
     return [(label, value) for label, value in facts if value]
 

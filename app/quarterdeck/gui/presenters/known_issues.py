@@ -17,6 +17,19 @@ APPLIES: dict[bool | None, Badge] = {
 }
 # Names and commands stand between backticks in the page.
 _CODE = re.compile(r"`([^`]+)`")
+# What stands for more than one text in a signature, and what it is read as; in this order. The marks of a pattern that
+# are meant as themselves wait elsewhere meanwhile.
+_ASIDE = 0xE000
+_READ_AS: tuple[tuple[str, str], ...] = (
+    (r"\\b|\(\?i\)|[\^$]", ""),
+    (r"\(\?:[^()|]*\)\?", ""),
+    (r"\((?:\?:)?([^()|]*)(?:\|[^()]*)?\)\??", r"\1"),
+    (r"(?:\[[^\]]*\]|\\[Swd]|\.(?=[{*+?]))(?:\{[^}]*\}|[*+?])*", "…"),
+    (r"\\s[*+?]?", " "),
+    (r"(?<=\w)\?|(?<=['\" ])\?", ""),
+    (r"…(?:\s*…)+", "…"),
+    (r"\s{2,}", " "),
+)
 # What the services of the page are called; others are shown as they are written.
 _NAMES = {
     "aphrodite": "Aphrodite", "base-url": "Base URL", "chatui": "ChatUI", "codex": "Codex", "comfyui": "ComfyUI",
@@ -94,11 +107,19 @@ def sections(issue: KnownIssue) -> list[tuple[str, list[str]]]:
         ("Who is affected", affected),
         ("What to do", list(issue.workarounds)),
         ("Versions", [issue.versions]),
-        ("Shows in logs as", list(issue.signatures)),
+        ("Shows in logs as", list(dict.fromkeys(map(readable, issue.signatures)))),
         ("Known from", [issue.source, checked]),
     ]
     told = [(heading, [_CODE.sub(r"“\1”", line) for line in lines if line]) for heading, lines in parts]
     return [(heading, [f"• {line}" for line in lines] if len(lines) > 1 else lines) for heading, lines in told if lines]
+
+
+def readable(signature: str) -> str:
+    """A signature as the words that it looks for; an ellipsis stands for whatever is between them."""
+    text = re.sub(r"\\([^\w\s])", lambda found: chr(_ASIDE + ord(found[1])), signature)
+    for pattern, words in _READ_AS:
+        text = re.sub(pattern, words, text)
+    return "".join(chr(ord(one) - _ASIDE) if _ASIDE <= ord(one) < _ASIDE + 128 else one for one in text).strip()
 
 
 def imported_words(result: ImportedIssues) -> str:

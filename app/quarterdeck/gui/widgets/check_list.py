@@ -47,7 +47,7 @@ class CheckList(QFrame):
         self._grid = QGridLayout(inside)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(10)
-        self._grid.setVerticalSpacing(8)
+        self._grid.setVerticalSpacing(4)
         self._grid.setColumnStretch(1, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(16, 12, 12, 12)
@@ -68,12 +68,15 @@ class CheckList(QFrame):
                 old.deleteLater()
         self._icons = []
         for row, line in enumerate(self._lines):
-            icon, text = QLabel(), words("", "\n".join(part for part in (line.title, line.detail) if part))
+            icon, text = QLabel(), words("", line.title)
             icon.setToolTip(line.badge.word)
             text.setAccessibleName(line.spoken)
             self._icons.append(icon)
-            self._grid.addWidget(icon, row, 0, Qt.AlignmentFlag.AlignTop)
-            self._grid.addWidget(text, row, 1)
+            # A line and what it found stand in two rows of the grid, which empties them one by one.
+            self._grid.addWidget(icon, 2 * row, 0, Qt.AlignmentFlag.AlignTop)
+            self._grid.addWidget(text, 2 * row, 1)
+            if line.detail:
+                self._grid.addWidget(words("muted", line.detail), 2 * row + 1, 1)
         self._paint()
 
     def show_running(self, words: str) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal, Slot
-from PySide6.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QStyledItemDelegate,
+    QVBoxLayout,
+    QWidget,
+)
 
 from quarterdeck.gui import theme
 from quarterdeck.gui.presenters.doctor import Target, TargetKind, Wanted, request
@@ -29,8 +38,9 @@ class DoctorForm(QWidget):
         self.target.setAccessibleName("What to examine")
         self.target.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.target.setMaxVisibleItems(MOST_SHOWN)
-        # A list that scrolls, not a menu over the whole screen.
+        # A list that scrolls, not a menu over the whole screen; its lines take the room that the style gives them.
         self.target.setStyleSheet("QComboBox { combobox-popup: 0; }")
+        self.target.setItemDelegate(QStyledItemDelegate(self.target))
         self.target.currentIndexChanged.connect(self._show_fields)
         self.url = QLineEdit(placeholderText="http://127.0.0.1:8000/v1")
         self.url.setAccessibleName("Address")
