@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 
 Handler = Callable[[argparse.Namespace], int]
 
+STOPPED = 130
+"""The exit code of programs that Ctrl-C ended."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0 done, 1 failed (reason on stderr); argparse ends with 2 on wrong usage."""
+    """Run one command. Returns 0 done, 1 failed (reason on stderr), 130 stopped with Ctrl-C; argparse ends with 2."""
     # Not as defaults of the parser: those would win, in a command, over what stands before the command.
     start = argparse.Namespace(run=_app, data_dir=None, url=None, token=None)
     arguments = _parser().parse_args(argv, start)
@@ -37,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
-        return 1
+        return STOPPED
     except BrokenPipeError:
         # The reader of our output has what it wanted; closing stdout again would complain a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

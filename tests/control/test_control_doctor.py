@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import httpx
 import pytest
-from fault_wall import Server, serving
+from fastapi import FastAPI
+from fault_wall import Server, serving, talking
 from recorded_server import RecordedServer, models, serve
 from scripted_core import ScriptedCore
 
 from quarterdeck.cli import main
 from quarterdeck.client.api import ApiClient
+from quarterdeck.control.doctor import MOST_AT_ONCE, router
+from quarterdeck.control.services import Services
+from quarterdeck.diagnosis.doctor.doctor import Doctor
+from quarterdeck.diagnosis.doctor.machine import Machine
 from quarterdeck.errors import AppError
 from quarterdeck.schemas.doctor import DoctorReport, DoctorRequest, DoctorStep
 
@@ -116,3 +126,72 @@ async def test_the_command(core: ScriptedCore, capsys: pytest.CaptureFixture[str
         code, out = await asyncio.to_thread(run, f"http://127.0.0.1:{port}/v1", "--model", "gone", "--json")
     assert code == 1
     assert json.loads(out)[0]["state"] == "failed"
+
+
+async def test_ctrl_c_ends_the_command_and_the_examination(core: ScriptedCore) -> None:
+    gone = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            asked.set()
+        if asked.is_set():
+            gone.set()
+
+    asked = asyncio.Event()
+    async with talking(silent) as port:
+        command = [sys.executable, "-m", "quarterdeck", "doctor", "--url", core.url, "--token", core.thread.token]
+        process = await asyncio.create_subprocess_exec(
+            *command, f"http://127.0.0.1:{port}", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        await asyncio.wait_for(asked.wait(), 60)
+        process.send_signal(signal.SIGINT)
+        out, errors = await asyncio.wait_for(process.communicate(), 60)
+        await asyncio.wait_for(gone.wait(), 10)
+    assert process.returncode == 130
+    assert errors == b"Stopped.\n"
+    assert b"Connection" in out
+
+
+async def test_an_examination_ends_with_its_caller_and_there_are_not_too_many(core: ScriptedCore) -> None:
+    server = Server(hangs=True)
+    headers = {"Authorization": f"Bearer {core.thread.token}"}
+    async with (
+        serving(server) as port,
+        httpx.AsyncClient(base_url=core.url, headers=headers, timeout=30, trust_env=False) as api,
+    ):
+        body = {"url": f"http://127.0.0.1:{port}"}
+        asked = [asyncio.ensure_future(api.post("/api/doctor", json=body)) for _ in range(MOST_AT_ONCE)]
+        while len(server.asked) < MOST_AT_ONCE:
+            await asyncio.sleep(0.01)
+        for kind in ("application/json", "application/x-ndjson"):
+            refused = await api.post("/api/doctor", json=body, headers={"Accept": kind})
+            assert (refused.status_code, refused.json()["code"]) == (409, "doctor_busy")
+        for call in asked:
+            call.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        nothing = {"url": "no address"}
+        while (await api.post("/api/doctor", json=nothing)).status_code == 409:
+            await asyncio.sleep(0.01)
+
+
+async def test_where_the_environment_sends_programs() -> None:
+    async with serving(Server(key="sk-of-environment-1")) as port:
+        environment = {
+            "OPENAI_BASE_URL": f"http://127.0.0.1:{port}",
+            "OPENAI_API_KEY": "sk-of-environment-1",
+            "OPENAI_API_BASE": "https://api.example.org/v1",
+            "OLLAMA_API_BASE": "http://",
+        }
+        app = FastAPI()
+        nothing = SimpleNamespace(
+            landscape=SimpleNamespace(views=list), servers=SimpleNamespace(found=list), public_url=lambda: None
+        )
+        quick = Doctor(environment={}, machine=Machine({}, root=Path("/nowhere"), find=lambda _name: None))
+        app.include_router(router(cast("Services", nothing), quick, environment))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://core") as api:
+            reports = (await api.post("/api/doctor", json={})).json()
+    told = {report["target"]: report for report in reports}
+    assert "The address in OPENAI_API_BASE" not in told
+    assert told["The address in OLLAMA_API_BASE"]["state"] == "failed"
+    assert told["The address in OPENAI_BASE_URL"]["repaired_url"] == f"http://127.0.0.1:{port}/v1"
+    assert "The key is accepted" in told["The address in OPENAI_BASE_URL"]["text"]

@@ -49,7 +49,7 @@ class Server:
     chat: str = "good"
     websocket: str = "none"
     refusal: tuple[int, str] = (401, "Incorrect API key provided: {key}")
-    preflight: str = ""
+    preflight: tuple[int, str] | None = None
     health: str = "/health"
     front: dict[str, str] = field(default_factory=dict)
     hangs: bool = False
@@ -78,7 +78,7 @@ class Server:
         if self.page and request.path != "/":
             return web.Response(text=PAGE, content_type="text/html")
         if request.method == "OPTIONS" and self.preflight:
-            return web.Response(status=400, text=self.preflight)
+            return web.Response(status=self.preflight[0], text=self.preflight[1])
         if request.method == "OPTIONS":
             return web.Response(status=204 if self.cors else 405)
         return await self._route(request)

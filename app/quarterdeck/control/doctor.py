@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from quarterdeck.control.guides import NO_KEY, PROGRAMS, situation
 from quarterdeck.control.services import Services
 from quarterdeck.control.strict import StrictRoute
+from quarterdeck.diagnosis.doctor.addresses import read_address
 from quarterdeck.diagnosis.doctor.doctor import Doctor, Steps
+from quarterdeck.diagnosis.doctor.findings import StepError
+from quarterdeck.diagnosis.doctor.network import is_near
 from quarterdeck.diagnosis.doctor.targets import Target
 from quarterdeck.errors import AppError
 from quarterdeck.proxy.disconnect import until_disconnect
@@ -27,33 +32,63 @@ OPEN_WEBUI = "open-webui"
 SOCKET = "/ws/socket.io"
 _ABSENT = (BackendState.STOPPED, BackendState.FAILED)
 """A server that does not run is no fault, unless somebody asks for it."""
+MOST_AT_ONCE = 4
+"""Examinations; each asks a server some thirty things, and may make a model write."""
+_ADDRESSES = {"OPENAI_BASE_URL": "OPENAI_API_KEY", "OPENAI_API_BASE": "OPENAI_API_KEY", "OLLAMA_API_BASE": ""}
+"""Where programs that follow the environment find their server, and the key to it."""
 Accept = Annotated[str, Header(description=f"`{LINES}`: each step as one line as it ends, then its report.")]
 
 
-def router(services: Services, doctor: Doctor | None = None) -> APIRouter:
-    """Routes of the doctor; it loads no model unless one is named."""
+def router(services: Services, doctor: Doctor | None = None, environment: Mapping[str, str] | None = None) -> APIRouter:
+    """Routes of the doctor; it loads no model unless one is named. `environment` is that of this process."""
     routes = APIRouter(prefix="/api", tags=["diagnosis"], route_class=StrictRoute)
     examiner = doctor or Doctor()
+    places = asyncio.Semaphore(MOST_AT_ONCE)
 
     @routes.post("/doctor", response_model=list[DoctorReport])
-    async def examine(request: DoctorRequest, accept: Accept = "application/json") -> Response | list[DoctorReport]:
+    async def examine(
+        request: DoctorRequest, caller: Request, accept: Accept = "application/json"
+    ) -> Response | list[DoctorReport]:
         """Examine an address, a backend, a client, or all that are known; the steps come as they end where asked."""
         targets = _targets(services, request)
         everything = _nothing_named(request)
+        if everything:
+            targets += _of_environment(request, os.environ if environment is None else environment)
+        steps = _walk(examiner, targets, everything, places)
         if LINES in accept:
-            return StepStream(_walk(examiner, targets, everything))
-        steps = _walk(examiner, targets, everything)
-        return [step async for step in steps if isinstance(step, DoctorReport)]
+            return StepStream(steps)
+        return await _reports(steps, caller)
 
     return routes
 
 
-async def _walk(doctor: Doctor, targets: Sequence[Target], everything: bool) -> Steps:
-    walks = [doctor.examine_machine()] if everything else []
-    for walk in [*walks, *(doctor.examine(target) for target in targets)]:
-        async with aclosing(walk):
-            async for step in walk:
-                yield step
+async def _walk(doctor: Doctor, targets: Sequence[Target], everything: bool, places: asyncio.Semaphore) -> Steps:
+    if places.locked():
+        raise AppError(
+            "doctor_busy",
+            f"{MOST_AT_ONCE} examinations run already.",
+            "Wait until one of them ends, or stop one.",
+            status=409,
+        )
+    async with places:
+        walks = [doctor.examine_machine()] if everything else []
+        for walk in [*walks, *(doctor.examine(target) for target in targets)]:
+            async with aclosing(walk):
+                async for step in walk:
+                    yield step
+
+
+async def _reports(steps: Steps, caller: Request) -> list[DoctorReport]:
+    """The reports alone; when the client leaves, the examination ends."""
+    reports: list[DoctorReport] = []
+
+    async def collect() -> None:
+        async with aclosing(steps):
+            reports.extend([step async for step in steps if isinstance(step, DoctorReport)])
+
+    if not await until_disconnect(caller.receive, collect()):
+        raise AppError("client_left", "The client went away while the connection was examined.", status=499)
+    return reports
 
 
 class StepStream(Response):
@@ -69,7 +104,10 @@ class StepStream(Response):
 
     async def _send_all(self, lines: AsyncGenerator[bytes, None], send: Send) -> None:
         headers = [(b"content-type", LINES.encode()), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+        # What keeps the examination from beginning is still an error with its own status.
+        first = await anext(lines)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": first, "more_body": True})
         async for line in lines:
             await send({"type": "http.response.body", "body": line, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -146,6 +184,23 @@ def _pages(services: Services, request: DoctorRequest) -> list[Target]:
     """Windows of clients that run here: they have a WebSocket, and no models of their own."""
     found = _open_webuis(services)
     return [Target(each.title, each.url, origin=request.origin or "", websocket=SOCKET, is_page=True) for each in found]
+
+
+def _of_environment(request: DoctorRequest, environment: Mapping[str, str]) -> list[Target]:
+    """Servers nearby that programs are sent to by the environment; others are not asked unless somebody names them."""
+    found = []
+    for name, key in _ADDRESSES.items():
+        url = environment.get(name, "")
+        if url and _is_near(url):
+            found.append(_target(request, f"The address in {name}", url, key=environment.get(key, "")))
+    return found
+
+
+def _is_near(url: str) -> bool:
+    try:
+        return is_near(read_address(url).host)
+    except StepError:
+        return True
 
 
 def _open_webuis(services: Services) -> list[FoundServer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class StepState(StrEnum):
@@ -23,6 +23,8 @@ class DoctorRequest(BaseModel):
     `origin` asks for the CORS checks of a page from there; `model` is asked for the chat (default: the first listed);
     `websocket` is the path of a WebSocket to upgrade, such as /ws/socket.io.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     url: str | None = None
     key: str | None = None

@@ -21,7 +21,9 @@ from quarterdeck.schemas.doctor import StepState
 STRANGER = "https://stranger.invalid"
 """A page that no server has reason to trust."""
 
-_NAMES = "In Open WebUI: CORS_ALLOW_ORIGIN; in Ollama: OLLAMA_ORIGINS; in Quarterdeck: “Allowed origins” in Settings."
+_NAMES = (
+    "In Open WebUI: CORS_ALLOW_ORIGIN; in Ollama: OLLAMA_ORIGINS; in Quarterdeck: “Allowed web origins” in Settings."
+)
 
 
 _NO_METHOD = failed(
@@ -122,7 +124,13 @@ def _refused(status: int, allowed: str | None, origin: str) -> Found:
             f"The page is allowed, but the question before it fails with status {status}.",
             "Let the server, or the web server in front, answer OPTIONS with 204 and without a key.",
         )
-    if status in (401, 403, 407):
+    if status == 403:
+        return failed(
+            "cors_other_origin",
+            f"The server refuses pages of {origin} (status 403).",
+            f"Add {origin} to the pages that it allows. {_NAMES}",
+        )
+    if status in (401, 407):
         return failed(
             "cors_preflight_refused",
             f"The question that browsers ask first (OPTIONS) is refused with status {status}.",
