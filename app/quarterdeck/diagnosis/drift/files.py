@@ -32,7 +32,8 @@ _MOST_HEADER = 120
 class ConfigFile:
     """A file as it was read just now. `sources` are the files that it was made from.
 
-    `rests` says that none of its users runs, `since_commit` what is otherwise than in the last commit, in words.
+    `used_by` names its users for people, `rests` says that none of them runs, and `since_commit` what is otherwise
+    than in the last commit.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class ConfigFile:
     modified_at: float | None = None
     states: list[FileState] = field(default_factory=list)
     sources: tuple[Path, ...] = ()
+    used_by: str = ""
     rests: bool = False
     since_commit: str = ""
 
@@ -66,6 +68,7 @@ async def look(facts: Facts) -> list[ConfigFile]:
     for file in files:
         file.states = _states(file, files, facts)
         users = [server for name in file.fact.users if (server := facts.server(name))]
+        file.used_by = " and ".join(_called(server, facts) for server in users) or "the gateway"
         file.rests = bool(users) and not any(server.up for server in users)
     return sorted(files, key=lambda file: str(file.path))
 
@@ -121,6 +124,12 @@ def _since_commit(file: ConfigFile, before: str) -> str:
         "changed": [*(name for name in now if name in was and name not in same), *sorted(map(str, rest))],
     }
     return "; ".join(f"{word}: {', '.join(names)}" for word, names in told.items() if names)
+
+
+def _called(server: ServerFact, facts: Facts) -> str:
+    """A server's title, where there is no other with the same; else its name."""
+    alike = sum(each.title == server.title for each in facts.servers)
+    return server.title if alike == 1 else server.name
 
 
 def _telling(line: str) -> bool:

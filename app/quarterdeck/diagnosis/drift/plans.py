@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -98,7 +98,7 @@ def plan(way: Way, active: ConfigFile, other: ConfigFile | None) -> Plan:
 
 def _reload(active: ConfigFile) -> Plan:
     return Plan(
-        title=f"Restart {_named(active.fact.users)} with {active.path.name} as it is now",
+        title=f"Restart {active.used_by} with {active.path.name} as it is now",
         before={active.path: active.text}, after={}, servers=active.fact.users, expected=_names(active.text),
         consequence=_restarts(active),
     )  # fmt: skip
@@ -174,11 +174,7 @@ def _restarts(active: ConfigFile) -> str:
     if not active.fact.users:
         return "No server uses it now."
     done = "started with it" if active.rests else "restarted"
-    return f"{_named(active.fact.users)} is {done}; if it does not work then, everything is put back."
-
-
-def _named(names: Sequence[str]) -> str:
-    return " and ".join(names) or "the gateway"
+    return f"{active.used_by} is {done}; if it does not work then, everything is put back."
 
 
 def _need_usable(file: ConfigFile) -> None:

@@ -23,6 +23,8 @@ SOURCE = "drift"
 DOWN_CLASS = "connection_refused"
 TOOLS_CLASS = "tool_calling_not_enabled"
 _MOST_EVIDENCE = 3
+_REFUSED = "A tool call was refused."
+_NOT_ASKED = "It was started without its options for tool calling."
 
 
 def problems(facts: Facts, files: Sequence[ConfigFile], found: Sequence[Difference]) -> list[ProblemView]:
@@ -97,7 +99,7 @@ def _tools(facts: Facts, found: Sequence[Difference]) -> Iterator[ProblemView]:
             source=SOURCE,
             subject=f"model:{model.name}" if model is not None and ours else f"server:{server.name}",
             title=f"{server.title} cannot call tools, though its clients are told that it can",
-            why=f"{compare.refusal(server, refused).rstrip('.')}. Every request with tools fails or loses them, and "
+            why=f"{_REFUSED if refused.tools_error else _NOT_ASKED} Every request with tools fails or loses them, and "
             "clients that try again may give up for good.",
             hint="Restart the server with its two options for tool calling.",
             failure_class=TOOLS_CLASS,
@@ -163,7 +165,7 @@ def _of_file(file: ConfigFile) -> Iterator[ProblemView]:
             source=SOURCE,
             subject=subject,
             title=f"Changes in {file.path.name} are not in use yet",
-            why=f"{' and '.join(file.fact.users)} was started before the file was changed.",
+            why=f"{_capital(file.used_by)} was started before the file was changed.",
             hint="Restart it, so that it reads the file again.",
             fixes=[_config(Way.RELOAD, file, None, "Restart with the file as it is")],
         )
@@ -204,14 +206,14 @@ def _not_deployed(files: Sequence[ConfigFile]) -> Iterator[ProblemView]:
         for used in active:
             if str(used.path) in layers.separate_from(file.text):
                 continue
-            then = f", and start {' and '.join(used.fact.users)}" if used.rests else ""
+            then = f", and start {used.used_by}" if used.rests else ""
             yield ProblemView(
                 id=f"drift:undeployed:{used.path}:{file.path}",
                 severity=Severity.HIGH,
                 source=SOURCE,
                 subject=f"file:{file.path}",
                 title=f"{file.path.name} is used by nothing",
-                why=f"{' and '.join(used.fact.users) or 'The gateway'} uses {used.path}. Whatever is changed in "
+                why=f"{_capital(used.used_by)} uses {used.path}. Whatever is changed in "
                 f"{file.path.name} has no effect.",
                 hint="Merge the two, make one from the other as its base, or keep them apart on purpose.",
                 fixes=[
@@ -253,6 +255,11 @@ def _config(way: Way, used: ConfigFile, other: ConfigFile | None, title: str) ->
         patch["file"] = str(other.path)
     return Fix(id=way.value.replace(" ", "-"), kind=FixKind.CONFIG_FILE, title=title, target=str(used.path),
                patch=patch)  # fmt: skip
+
+
+def _capital(text: str) -> str:
+    """The beginning of a sentence; a name stays as it is."""
+    return f"T{text[1:]}" if text.startswith("the ") else text
 
 
 def _line(file: ConfigFile, number: int) -> str:

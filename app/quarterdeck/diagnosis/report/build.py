@@ -24,6 +24,7 @@ from quarterdeck.schemas.report import (
 _MOST_DOCUMENTS = 20
 _MOST_ACTIONS = 8
 _MOST_FAILED = 5
+_MOST_MODELS = 5
 _GRAVE = (Severity.CRITICAL, Severity.HIGH)
 
 
@@ -124,6 +125,10 @@ def _summary(facts: Facts, drift: DriftReport, problems: Sequence[ProblemView]) 
 
 def _service(server: ServerFact) -> ServiceLine:
     detail = " ".join(part for part in (server.detail, server.last_error) if part)
+    if server.models and not detail:
+        detail = f"{', '.join(server.ids[:_MOST_MODELS])}."
+    if any(model.tools is False for model in server.models):
+        detail = f"{detail} It takes no tool calls."
     if server.unit and server.unit not in detail:
         detail = f"{server.unit}. {detail}".strip()
     if server.config:
