@@ -37,7 +37,7 @@ def drift(store: Store, qtbot: QtBot) -> DriftTab:
     made.resize(1000, 800)
     made.show()
     made.tab_shown()
-    qtbot.waitUntil(lambda: made.files.rowCount() == 2 and made.again.isEnabled())
+    qtbot.waitUntil(lambda: made.files.rowCount() == 2 and made.again.text() == "Compare again")
     return made
 
 
@@ -48,7 +48,7 @@ def report(store: Store, qtbot: QtBot) -> Iterator[ReportTab]:
     made.resize(1000, 800)
     made.show()
     made.tab_shown()
-    qtbot.waitUntil(lambda: bool(made.page.page) and made.again.isEnabled())
+    qtbot.waitUntil(lambda: bool(made.page.page) and made.again.text() == "Write again")
     yield made
     made.cancel_checklist()
 
@@ -84,7 +84,7 @@ class TestDrift:
     def test_without_differences_that_is_said(self, drift: DriftTab, core: FakeCore, qtbot: QtBot) -> None:
         core.diagnosis.drift = make_drift().model_copy(update={"differences": []})
         drift.again.click()
-        qtbot.waitUntil(lambda: drift.no_difference.isVisible() and drift.again.isEnabled())
+        qtbot.waitUntil(lambda: drift.no_difference.isVisible() and drift.again.text() == "Compare again")
         core.diagnosis.drift = DriftReport(checked_at=NOW)
         drift.again.click()
         qtbot.waitUntil(lambda: drift.empty.title.text() == "Nothing to compare")

@@ -121,7 +121,7 @@ class DriftTab(QWidget):
     def tab_shown(self) -> None:
         """Compare now, unless that is under way."""
         if self._store.connected and (self._task is None or self._task.done()):
-            self.again.setEnabled(False)
+            # It stays enabled: a button that is switched off passes the focus on, out of the page maybe.
             self.again.setText("Comparing…")
             self._task = spawn(self._fetch(), name="compare declared and running")
             # Not in the task itself: one that is cancelled before its first step runs no `finally`.
@@ -136,7 +136,6 @@ class DriftTab(QWidget):
     def _fetched(self, task: asyncio.Task[None]) -> None:
         if isValid(self) and task is self._task:
             self.again.setText("Compare again")
-            self.again.setEnabled(self._store.connected)
 
     def _show(self, report: DriftReport) -> None:
         now = datetime.now(UTC)

@@ -99,9 +99,9 @@ class ReportTab(QWidget):
     def tab_shown(self) -> None:
         """Write the report anew, unless that is under way."""
         if self._store.connected and (self._writing is None or self._writing.done()):
+            # It stays enabled: a button that is switched off passes the focus on, out of the page maybe.
             self.again.setText("Writing…")
             self._writing = spawn(self._write(), name="write the status report")
-            self._show_buttons()
             # Not in the task itself: one that is cancelled before its first step runs no `finally`.
             self._writing.add_done_callback(self._written)
 
@@ -172,7 +172,7 @@ class ReportTab(QWidget):
         there = self.stack.currentIndex() == 0
         for button in (self.copy, self.save):
             button.setEnabled(there)
-        self.again.setEnabled(self._store.connected and (self._writing is None or self._writing.done()))
+        self.again.setEnabled(self._store.connected)
         self.checks.button.setEnabled(self._store.connected)
 
     @Slot()

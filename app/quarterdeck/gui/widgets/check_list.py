@@ -47,7 +47,7 @@ class CheckList(QFrame):
         self._grid = QGridLayout(inside)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(10)
-        self._grid.setVerticalSpacing(4)
+        self._grid.setVerticalSpacing(8)
         self._grid.setColumnStretch(1, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(16, 12, 12, 12)
@@ -72,11 +72,8 @@ class CheckList(QFrame):
             icon.setToolTip(line.badge.word)
             text.setAccessibleName(line.spoken)
             self._icons.append(icon)
-            # A line and what it found stand in two rows of the grid, which empties them one by one.
-            self._grid.addWidget(icon, 2 * row, 0, Qt.AlignmentFlag.AlignTop)
-            self._grid.addWidget(text, 2 * row, 1)
-            if line.detail:
-                self._grid.addWidget(words("muted", line.detail), 2 * row + 1, 1)
+            self._grid.addWidget(icon, row, 0, Qt.AlignmentFlag.AlignTop)
+            self._grid.addWidget(_cell(text, line.detail), row, 1)
         self._paint()
 
     def show_running(self, words: str) -> None:
@@ -102,3 +99,15 @@ class CheckList(QFrame):
         for icon, line in zip(self._icons, self._lines, strict=True):
             icon.setPixmap(theme.pixmap(line.badge.icon, shade(line.badge.tone).fg, size, self.devicePixelRatioF()))
         self.button.setIcon(theme.icon("stop" if self._running else "play"))
+
+
+def _cell(title: QWidget, detail: str) -> QWidget:
+    cell = QWidget()
+    cell.setProperty("plain", True)
+    column = QVBoxLayout(cell)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(2)
+    column.addWidget(title)
+    if detail:
+        column.addWidget(words("muted", detail))
+    return cell

@@ -40,6 +40,7 @@ class DoctorForm(QWidget):
         self.target.setMaxVisibleItems(MOST_SHOWN)
         # A list that scrolls, not a menu over the whole screen; its lines take the room that the style gives them.
         self.target.setStyleSheet("QComboBox { combobox-popup: 0; }")
+        self.target.view().setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.target.setItemDelegate(QStyledItemDelegate(self.target))
         self.target.currentIndexChanged.connect(self._show_fields)
         self.url = QLineEdit(placeholderText="http://127.0.0.1:8000/v1")
