@@ -14,8 +14,8 @@ from recorded_server import models, reply
 from servers_bench import NOBODY, OLLAMA, RUNNING, STOPPED, UNKNOWN, VLLM, Bench, refused
 
 from quarterdeck.scheduling import server_list, servers
-from quarterdeck.scheduling.server_views import duration
 from quarterdeck.schemas.backends import BackendKind, Owner, OwnerKind, ServerCreate
+from quarterdeck.schemas.lengths import duration
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from quarterdeck.backends.probe import NOTHING, OTHER
 from quarterdeck.scheduling.server_list import Known, Origin
 from quarterdeck.schemas.backends import BackendState, BackendView, OwnerKind
 from quarterdeck.schemas.discovery import ServerState
+from quarterdeck.schemas.lengths import duration
 
 _STATES = {
     ServerState.UP: BackendState.RUNNING,
@@ -50,17 +51,6 @@ def same(one: BackendView | None, other: BackendView) -> bool:
         return False
     passing = {"uptime_s": None, "memory_bytes": None}
     return one.model_copy(update=passing) == other.model_copy(update=passing)
-
-
-def duration(seconds: float) -> str:
-    """A length of time in words: “40 s”, “12 min”, “2 h 49 min”, “3 d 4 h”."""
-    minutes = int(seconds // 60)
-    if minutes < 1:
-        return f"{int(seconds)} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 def _state(known: Known) -> BackendState:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from quarterdeck.diagnosis.drift import compare
 from quarterdeck.diagnosis.drift.facts import Facts, Running, ServerFact
+from quarterdeck.schemas.lengths import duration
 from quarterdeck.schemas.problems import Severity
 from quarterdeck.schemas.report import CheckItem, Difference
 
@@ -42,17 +43,6 @@ def run(facts: Facts, differences: Sequence[Difference]) -> list[CheckItem]:
         CheckItem(name=name, title=title, passed=found[name][0], detail=found[name][1], checked_at=facts.at)
         for name, title in _TITLES.items()
     ]
-
-
-def duration(seconds: float) -> str:
-    """A length of time in words: “40 s”, “12 min”, “2 h 49 min”, “3 d 4 h”."""
-    minutes = int(seconds // 60)
-    if minutes < 1:
-        return f"{int(seconds)} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 def _gateway(facts: Facts) -> tuple[bool | None, str]:

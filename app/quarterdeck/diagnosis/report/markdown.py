@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from quarterdeck.diagnosis.report.checklist import duration
+from quarterdeck.schemas.lengths import duration
 from quarterdeck.schemas.problems import ProblemView, Severity
 from quarterdeck.schemas.report import ConfigFileView, StatusReport
 

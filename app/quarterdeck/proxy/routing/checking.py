@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
 
+from quarterdeck.diagnosis.drift.names import circles
 from quarterdeck.registry.names import LONGEST_NAME, fold
 from quarterdeck.schemas.backends import BackendKind
 from quarterdeck.schemas.models import ModelView, Status
@@ -197,30 +198,12 @@ def _circles(rules: RoutingRules) -> Iterator[RuleProblem]:
     for kind in CLASSES:
         leads = {fold(rule.model): list(map(fold, getattr(rule, kind))) for rule in rules.fallbacks}
         numbers = {fold(rule.model): number for number, rule in enumerate(rules.fallbacks)}
-        told: set[frozenset[str]] = set()
-        for start in leads:
-            path = _way_back(start, leads)
-            if path and frozenset(path) not in told:
-                told.add(frozenset(path))
-                yield _warning(
-                    f"fallbacks[{numbers[start]}].{kind}",
-                    f"These stand in for each other in a circle: {' → '.join(path)}.",
-                    "No request goes round: only the list of the model that was asked for is used.",
-                )
-
-
-def _way_back(start: str, leads: Mapping[str, list[str]]) -> list[str]:
-    """The shortest way from `start` to itself; empty when there is none."""
-    ways: dict[str, list[str]] = {start: [start]}
-    waiting = [start]
-    for name in waiting:
-        for following in leads.get(name, ()):
-            if following == start:
-                return [*ways[name], start]
-            if following not in ways:
-                ways[following] = [*ways[name], following]
-                waiting.append(following)
-    return []
+        for path in circles(leads):
+            yield _warning(
+                f"fallbacks[{numbers[path[0]]}].{kind}",
+                f"These stand in for each other in a circle: {' → '.join(path)}.",
+                "No request goes round: only the list of the model that was asked for is used.",
+            )
 
 
 def _named(rules: RoutingRules) -> list[tuple[str, str]]:
