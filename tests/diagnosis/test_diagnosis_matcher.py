@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.diagnosis.matcher import LONGEST_EVIDENCE, diagnose
+from quarterdeck.diagnosis.matcher import LONGEST_EVIDENCE, diagnose, diagnose_log
 from quarterdeck.schemas.models import CauseKind
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -205,3 +205,61 @@ def test_a_gateway_without_a_master_key_is_told_what_to_do() -> None:
     cause = diagnose(log, exit_code=3)
     assert (cause.failure_class, cause.kind) == ("auth_invalid_key", ENVIRONMENT)
     assert "master key" in cause.sentence
+
+
+HEALTHY = {
+    "an installer's warning": [
+        "ERROR: pip's dependency resolver does not currently take into account all the packages that are installed.",
+        "facets 1.0 requires numpy<2, but you have numpy 2.1 which is incompatible.",
+        "Successfully installed numpy-2.1",
+    ],
+    "an extension built for an older library": [
+        "A module that was compiled using NumPy 1.x cannot be run in",
+        "NumPy 2.1.0 as it may crash.",
+        "INFO:     Application startup complete.",
+    ],
+    "an extension that is left out": [
+        "Cannot import /opt/ui/custom_nodes/upscale module for custom nodes: No module named 'tiles'",
+        "To see the GUI go to: http://127.0.0.1:8188",
+    ],
+    "a second attempt": [
+        "alloc_buffer: allocating 900.00 MiB on device 0: cudaMalloc failed: out of memory",
+        "retrying without pipeline parallelism",
+        "main: server is listening on http://127.0.0.1:8080",
+    ],
+    "one request refused, another answered": [
+        "ERROR 09-17 05:40:55 [serving.py:200] Error in preprocessing prompt inputs",
+        "Traceback (most recent call last):",
+        '  File "/opt/serving.py", line 3, in render',
+        "jinja2.exceptions.TemplateError: roles of another kind",
+        'INFO:     127.0.0.1:50000 - "POST /v1/chat/completions HTTP/1.1" 200 OK',
+    ],
+}
+
+
+@pytest.mark.parametrize("log", HEALTHY.values(), ids=HEALTHY)
+def test_what_did_no_harm_is_no_failure(log: list[str]) -> None:
+    assert diagnose_log(log).kind == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        (["Loading safetensors checkpoint shards:  0%", "torch.OutOfMemoryError: CUDA out of memory."], "cuda_oom"),
+        (["ggml_cuda_init: found 1 ROCm devices:", "error: invalid device function"], "hip_rocm_unsupported_gpu"),
+        (["CUDA error: invalid device function"], "no_kernel_image"),
+        (
+            ['[GIN] 2026/11/21 - 07:22:30 | 403 |  1ms |  127.0.0.1 | POST     "/v1/chat/completions"'],
+            "cors_blocked",
+        ),
+        (
+            [
+                '  File "/opt/api.py", line 3, in find',
+                '    raise Exception("Model not found")',
+            ],
+            "model_not_found",
+        ),
+    ],
+)
+def test_words_that_other_causes_have_too(log: list[str], expected: str) -> None:
+    assert diagnose_log(log).failure_class == expected
