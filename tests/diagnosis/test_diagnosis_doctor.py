@@ -368,9 +368,10 @@ async def test_it_stops_at_any_moment() -> None:
 
 
 async def test_secrets_are_masked_wherever_they_stand() -> None:
-    async with serving(Server(key=SECRET)) as port:
-        report = await examine(f"http://user:hunter2pass@127.0.0.1:{port}/v1", key="sk-mine-abcdefgh1234")
+    async with serving(Server(key=SECRET, refusal=(401, "Incorrect API key provided: mine-abcdefgh1234"))) as port:
+        report = await examine(
+            f"http://user:hunter2pass@127.0.0.1:{port}/v1?code=of-query-99", key='"mine-abcdefgh1234"'
+        )
     told = report.model_dump_json()
-    assert "hunter2pass" not in told
-    assert SECRET not in told
-    assert "sk-mine-abcdefgh1234" not in told
+    assert "Incorrect API key" in told
+    assert not any(secret in told for secret in ("hunter2pass", SECRET, "of-query-99", "mine-abcdefgh1234"))

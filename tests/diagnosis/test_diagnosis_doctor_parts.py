@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from urllib.parse import urlsplit
 
 import pytest
@@ -238,6 +239,34 @@ def test_secrets_are_found_by_their_look(secret: str) -> None:
     assert HIDDEN in told
     assert not any(part in told for part in ("abcdef", "pa55word", "1234567890"))
     assert told.startswith("It said ")
+
+
+_SECRET = st.text(string.ascii_letters + string.digits + "-_.~!$", min_size=6, max_size=30)
+
+
+@given(
+    _SECRET.map(lambda text: f"Zz9{text}"),
+    st.sampled_from(
+        [
+            "http://me:{}@host:8000/v1", "http://{}@host/v1", "me:{}@host", "htp:/me:{}@host", "http://me:{}/x@host",
+            "https://host/v1?key={}", "https://host/v1?a=1&code={}&api-version=2", "https://host/v1?{}", "http://host#{}",
+        ]
+    ),
+)  # fmt: skip
+def test_no_secret_of_an_address_is_told(secret: str, form: str) -> None:
+    target = Target("x", form.format(secret))
+    told = [target.url]
+    try:
+        told.append(read_address(target.url).url)
+    except StepError as trouble:
+        told.append(trouble.sentence)
+    for text in told:
+        assert secret not in masked(f"Asked {text}.", *target.secrets)
+
+
+@pytest.mark.parametrize("url", ["https://host/model@main/v1", "http://host:80/a@b", "http://h/v1?api-version=2024-10"])
+def test_what_is_no_secret_in_an_address_stays(url: str) -> None:
+    assert masked(url, *Target("x", url).secrets) == url
 
 
 def test_plain_words_stay() -> None:

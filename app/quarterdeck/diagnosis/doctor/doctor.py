@@ -6,7 +6,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -175,7 +175,7 @@ class _Way:
         return self._note(name, found, (time.perf_counter() - began) * 1000)
 
     def _note(self, name: str, found: Found, milliseconds: float | None = None) -> DoctorStep:
-        step = _step(name, TITLES[name], found, milliseconds, self._target.key)
+        step = _step(name, TITLES[name], found, milliseconds, self._target.secrets)
         self._states[name] = step.state
         self.steps.append(step)
         return step
@@ -184,13 +184,15 @@ class _Way:
 _STOPS = (StepState.FAILED, StepState.SKIPPED)
 
 
-def _step(name: str, title: str, found: Found, milliseconds: float | None = None, key: str = "") -> DoctorStep:
+def _step(
+    name: str, title: str, found: Found, milliseconds: float | None = None, secrets: Sequence[str] = ()
+) -> DoctorStep:
     return DoctorStep(
         name=name,
         title=title,
         state=found.state,
         code=found.code,
-        finding=masked(found.finding, key),
-        fix=masked(found.fix, key),
+        finding=masked(found.finding, *secrets),
+        fix=masked(found.fix, *secrets),
         milliseconds=None if milliseconds is None else round(milliseconds, 1),
     )

@@ -20,12 +20,12 @@ def report(
     """`steps` are masked already; `url` is the address that was asked."""
     state = next((each for each in _WORST if any(step.state is each for step in steps)), StepState.SKIPPED)
     made = DoctorReport(
-        target=masked(target.title, target.key),
-        url=masked(url, target.key),
+        target=masked(target.title, *target.secrets),
+        url=masked(url, *target.secrets),
         started_at=began,
         state=state,
         sentence=_sentence(state, steps),
-        repaired_url=None if repaired is None else masked(repaired, target.key),
+        repaired_url=None if repaired is None else masked(repaired, *target.secrets),
         steps=list(steps),
     )
     return made.model_copy(update={"text": text_of(made)})

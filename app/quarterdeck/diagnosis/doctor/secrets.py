@@ -19,6 +19,32 @@ _PATTERNS = (
 )
 
 
+_USER = re.compile(r"^(?:[a-zA-Z][a-zA-Z0-9+.-]*:?[/\\]+)?([^/]*|[^/:]*:(?!\d*/).*)@")
+"""Also with a slash in the password, but not where host and path come before an @."""
+_PLAIN = ("api-version", "version", "model", "region")
+"""Names in the query of an address whose values are no secrets."""
+
+
+def clean_key(key: str) -> str:
+    """A key without what people copy along with it."""
+    bare = key.strip().strip("\"'“”‘’`").strip()
+    return bare[7:].strip() if bare[:7].lower() == "bearer " else bare
+
+
+def secrets_of(url: str) -> tuple[str, ...]:
+    """What in an address as written may be secret: name and password, values of the query, what follows a #."""
+    written, _, fragment = url.partition("#")
+    place, _, query = written.partition("?")
+    found = [fragment]
+    if user := _USER.match(place):
+        found += [user[1], user[1].partition(":")[2]]
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if name.lower() not in _PLAIN:
+            found.append(value or name)
+    return tuple(filter(None, found))
+
+
 def masked(text: str, *secrets: str) -> str:
     """`text` without `secrets` and without what looks like one."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):

@@ -10,7 +10,8 @@ from quarterdeck.diagnosis.doctor.catalogue import explain
 from quarterdeck.diagnosis.doctor.certificates import speaks_tls
 from quarterdeck.diagnosis.doctor.findings import Found, StepError, counted, failed, ok, skipped, warn
 from quarterdeck.diagnosis.doctor.paths import is_locked
-from quarterdeck.diagnosis.doctor.visit import Visit, clean_key
+from quarterdeck.diagnosis.doctor.secrets import clean_key
+from quarterdeck.diagnosis.doctor.visit import Visit
 
 _LOST_FIX = (
     "Let the web server in front pass on the header Authorization "

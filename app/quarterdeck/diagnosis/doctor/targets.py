@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from quarterdeck.diagnosis.doctor.secrets import clean_key, secrets_of
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -22,6 +24,11 @@ class Target:
     websocket: str = ""
     from_container: bool = False
     is_page: bool = False
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not stand in a report."""
+        return (self.key, clean_key(self.key), *secrets_of(self.url))
 
 
 @dataclass(frozen=True, slots=True)

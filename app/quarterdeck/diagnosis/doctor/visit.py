@@ -7,6 +7,7 @@ from typing import Any
 
 from quarterdeck.diagnosis.doctor.addresses import Address
 from quarterdeck.diagnosis.doctor.calling import Answer, Caller
+from quarterdeck.diagnosis.doctor.secrets import clean_key
 from quarterdeck.diagnosis.doctor.targets import Limits, Target
 
 
@@ -41,9 +42,3 @@ class Visit:
     def at(self, url: str) -> str:
         """`url` with what the address has behind its question mark."""
         return f"{url}?{self.address.query}" if self.address.query else url
-
-
-def clean_key(key: str) -> str:
-    """A key without what people copy along with it."""
-    bare = key.strip().strip("\"'“”‘’`").strip()
-    return bare[7:].strip() if bare[:7].lower() == "bearer " else bare
