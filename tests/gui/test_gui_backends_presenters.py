@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from fake_core import make_model
+from fake_diagnosis import make_problem
 
 from quarterdeck.gui.presenters import text
 from quarterdeck.gui.presenters.backends import BADGES, backend_card, caution, summary
 from quarterdeck.gui.presenters.engines import engine_title
+from quarterdeck.gui.presenters.problems import cause_words
 from quarterdeck.gui.presenters.queue import heading, queue_lines
 from quarterdeck.gui.presenters.scan import scan_sections, scan_summary
 from quarterdeck.gui.presenters.servers import FIND_OUT, OWNERS, missing, server_choices, server_request
@@ -71,6 +73,18 @@ def test_many_models_of_a_server_are_counted() -> None:
     assert card.models == "40 models: model-0, model-1, model-2 and 37 more"
     assert card.models_tip.endswith("model-39")
     assert backend_card(view()).models == "No model is loaded"
+
+
+def test_the_cause_stands_for_the_last_line_of_a_log() -> None:
+    dead = view(last_error="gs     0x0")
+    assert backend_card(dead).error == "gs     0x0"
+    assert backend_card(dead, cause="The engine crashed.").error == "The engine crashed."
+    assert backend_card(view(), cause="The engine crashed.").error == ""
+    silent = view(last_error="refused", detail="It does not answer.")
+    assert backend_card(silent, cause="It does not answer.").error == "refused"
+    crashed = make_problem("dead", failure_class="gpu_crash", why="The engine crashed.")
+    assert cause_words([make_problem("tools"), crashed]) == "The engine crashed."
+    assert cause_words([make_problem("tools")]) == ""
 
 
 def test_the_kind_is_told_where_the_title_is_another() -> None:

@@ -12,7 +12,7 @@ from quarterdeck.gui import theme
 from quarterdeck.gui.dialogs.add_server import AddServerDialog
 from quarterdeck.gui.dialogs.ask import answer
 from quarterdeck.gui.presenters.backends import backend_card, summary
-from quarterdeck.gui.presenters.problems import why_line
+from quarterdeck.gui.presenters.problems import cause_words, why_line
 from quarterdeck.gui.widgets.backend_card import BackendCardWidget
 from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.scrolling import BAR_GAP, ScrollingColumn
@@ -180,11 +180,12 @@ class BackendsPage(QWidget):
         if view is not before:
             received = monotonic()
             self._seen[name] = (view, received)
+        known = self._store.problems.about(f"server:{name}")
         self._cards[name].show_card(
-            backend_card(view, since=monotonic() - received),
+            backend_card(view, since=monotonic() - received, cause=cause_words(known)),
             doing=self._commands.busy(name),
             failure=self._commands.failure(name),
-            why=why_line(self._store.problems.about(f"server:{name}"), self._store.problems.titles),
+            why=why_line(known, self._store.problems.titles),
             offline=not self._store.connected,
         )
 

@@ -93,8 +93,8 @@ _OWNERS = {
 }
 
 
-def backend_card(view: BackendView, *, since: float = 0.0) -> BackendCard:
-    """The card of `view`, which was received `since` seconds ago."""
+def backend_card(view: BackendView, *, since: float = 0.0, cause: str = "") -> BackendCard:
+    """The card of `view`, which was received `since` seconds ago; `cause` says why it failed, where that is known."""
     owner, tip = (text.format(name=view.owner.name or "without a name") for text in _OWNERS[view.owner.kind])
     names = [line.model for line in view.instances] or view.models
     command = (view.command or "") if len(view.instances) < 2 else ""
@@ -110,9 +110,15 @@ def backend_card(view: BackendView, *, since: float = 0.0) -> BackendCard:
         facts=_facts(view, since),
         instances=tuple(_instance(instance, since, command) for instance in view.instances),
         command=command,
-        error=view.last_error or "",
+        error=_error(view, cause),
         actions=tuple(action for name, action in ACTIONS.items() if name in view.actions),
     )
+
+
+def _error(view: BackendView, cause: str) -> str:
+    """The cause in words where it is known, else the last line that the server wrote."""
+    last = view.last_error or ""
+    return cause if last and cause and cause != view.detail else last
 
 
 def summary(views: list[BackendView]) -> str:

@@ -133,6 +133,11 @@ def _without_subject(view: ProblemView) -> str:
     return sentence_start(reason) if named and reason else view.title
 
 
+def cause_words(views: Sequence[ProblemView]) -> str:
+    """Why something failed, from its problems; empty where no cause was made out."""
+    return next((view.why for view in views if view.failure_class is not None), "")
+
+
 def of_request(views: Sequence[ProblemView], error: str) -> list[ProblemView]:
     """The problems of a model that a failed request of it shows, those with its very error first.
 
