@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.diagnosis.matcher import LONGEST_EVIDENCE, diagnose, diagnose_log
+from quarterdeck.schemas.hardware import NvmlState
 from quarterdeck.schemas.models import CauseKind
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -45,7 +46,7 @@ def test_recorded_failures(name: str, expected: tuple[str, CauseKind]) -> None:
 
 
 def test_every_recorded_failure_is_tested() -> None:
-    names = {path.stem.removeprefix("llamacpp-") for path in RECORDED.glob("*.log")}
+    names = {path.stem.removeprefix("llamacpp-") for path in RECORDED.glob("llamacpp-*.log")}
     assert names == {*FAILURES, "ok", "prompt-too-long"}
 
 
@@ -263,3 +264,22 @@ def test_what_did_no_harm_is_no_failure(log: list[str]) -> None:
 )
 def test_words_that_other_causes_have_too(log: list[str], expected: str) -> None:
     assert diagnose_log(log).failure_class == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "failure_class", "title"),
+    [
+        (NvmlState.GPU_LOST, "other", "The GPU is gone"),
+        (NvmlState.VERSION_MISMATCH, "nvml_mismatch", "Driver and its library do not match"),
+        (NvmlState.NOT_RESPONDING, "other", "The GPU does not answer"),
+        (NvmlState.OK, "other", "The engine crashed"),
+    ],
+)
+def test_the_state_of_the_gpu_explains_an_end_without_words(state: NvmlState, failure_class: str, title: str) -> None:
+    cause = diagnose(["loading tensors"], signal="SIGSEGV", nvml=state)
+    assert (cause.failure_class, cause.title) == (failure_class, title)
+
+
+def test_what_the_log_says_counts_above_the_state_of_the_gpu() -> None:
+    log = ["CUDA error: out of memory", "  current device: 0"]
+    assert diagnose(log, exit_code=1, nvml=NvmlState.GPU_LOST).failure_class == "cuda_oom"

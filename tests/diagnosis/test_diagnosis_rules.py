@@ -70,7 +70,7 @@ def test_the_last_resort_always_holds() -> None:
 
 def test_every_other_rule_has_a_condition() -> None:
     for rule in (rule for file in rule_files() for rule in file.rules if rule.rank):
-        assert rule.lines or rule.signals or rule.exit_codes or rule.oom_killed, rule.id
+        assert rule.lines or rule.signals or rule.exit_codes or rule.gpu_states or rule.oom_killed, rule.id
 
 
 def test_a_good_rule_is_read() -> None:

@@ -16,6 +16,7 @@ from quarterdeck.diagnosis.matching.reading import BLOCK, Hit, Reading
 from quarterdeck.diagnosis.matching.service import speaks_for
 from quarterdeck.diagnosis.rules import Rule
 from quarterdeck.schemas.diagnosis import Diagnosis, Evidence, OtherClass, Remedy
+from quarterdeck.schemas.hardware import NvmlState
 from quarterdeck.schemas.models import Cause
 
 LONGEST_EVIDENCE = 300
@@ -39,6 +40,7 @@ class Death:
     exit_code: int | None = None
     signal: str | None = None
     oom_killed: bool = False
+    nvml: NvmlState | None = None
 
     @property
     def badly(self) -> bool:
@@ -54,6 +56,8 @@ class Death:
         """Whether a rule's conditions on the end hold."""
         if rule.oom_killed and not self.oom_killed:
             return False
+        if rule.gpu_states and self.nvml not in rule.gpu_states:
+            return False
         if rule.signals and (self.signal is None or not {"any", self.signal} & set(rule.signals)):
             return False
         return not rule.exit_codes or (
@@ -67,11 +71,12 @@ def diagnose(
     exit_code: int | None = None,
     signal: str | None = None,
     oom_killed: bool = False,
+    nvml: NvmlState | None = None,
     service: str = "",
     index: Index | None = None,
 ) -> Cause:
     """The cause that explains `log` and the end of the process; without a known one, what is known of the end."""
-    found = _read(_lines(log), Death(exit_code, signal, oom_killed), service, index)
+    found = _read(_lines(log), Death(exit_code, signal, oom_killed, nvml), service, index)
     return found.cause(found.holding(with_end=True)[0])
 
 
@@ -88,11 +93,16 @@ def diagnose_log(
 
 
 def diagnose_text(
-    text: str, service: str = "", *, exit_code: int | None = None, signal: str | None = None
+    text: str,
+    service: str = "",
+    *,
+    exit_code: int | None = None,
+    signal: str | None = None,
+    nvml: NvmlState | None = None,
 ) -> Diagnosis:
     """The same for a log in one text."""
     parts = (text[start : start + BLOCK] for start in range(0, len(text), BLOCK))
-    return _read(parts, Death(exit_code, signal), service, None).diagnosis()
+    return _read(parts, Death(exit_code, signal, nvml=nvml), service, None).diagnosis()
 
 
 def diagnose_stream(stream: BinaryIO, service: str = "", on_read: Callable[[int], None] | None = None) -> Diagnosis:
@@ -161,7 +171,7 @@ class _Found:
         """Where the rule's lines were found, in the order of the log."""
         reading = self._reading
         hits = [hit for text in rule.lines if (hit := reading.first(text))]
-        if not rule.fatal and any(hit.number < reading.answered_at for hit in hits):
+        if not rule.fatal and any(map(reading.answered_after, hits)):
             return []
         if rule.until_ready:
             hits = [hit for text in rule.lines if (hit := reading.unready(text))]
@@ -196,7 +206,7 @@ class _Found:
         rules = self.holding(with_end=self._death.badly)
         if not rules:
             # A server that has answered goes on after an error that no rule knows, as after one of a single request.
-            failed = self._end.failed and not self._reading.answered_at
+            failed = self._end.failed and not self._reading.answered
             return self._unexplained(self._end) if failed else self._healthy()
         best, *rest = rules
         cause = self.cause(best)

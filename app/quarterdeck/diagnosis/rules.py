@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from quarterdeck.diagnosis import remedies
 from quarterdeck.diagnosis.matching.literals import SHORTEST, SHORTEST_OF_CONTEXT, shape
 from quarterdeck.schemas.diagnosis import RemedyKind
+from quarterdeck.schemas.hardware import NvmlState
 from quarterdeck.schemas.models import CauseKind
 
 FailureClass = Literal[
@@ -82,11 +83,12 @@ class Rule(BaseModel):
 
     `lines`: one of them is found · `needs`: each is found somewhere · `unless`: none is found anywhere · `reads`: only
     for the numbers and names that remedies take from their groups, wherever they are found · `signals`, `exit_codes`:
-    the process ended so (`any` for every one) · `oom_killed`: the system killed it for memory · `services`: only in the
-    log of one of these · `fatal`: false for what spoils a request but does not end an engine; void when a line of
-    `answered` comes after it · `until_ready`: void when a line of `ready` comes after the last of `lines` · `rank`: the
-    highest of those that hold is the cause · `confidence`: how sure it is, between 0 and 1 · `seen_with`: versions of
-    engines whose words these are · `quote`: add the last telling line of the log to the sentence.
+    the process ended so (`any` for every one) · `gpu_states`: NVML was so when it ended · `oom_killed`: the system
+    killed it for memory · `services`: only in the log of one of these · `fatal`: false for what spoils a request but
+    does not end an engine; void when a line of `answered` comes after it · `until_ready`: void when a line of `ready`
+    comes after the last of `lines` · `rank`: the highest of those that hold is the cause · `confidence`: how sure it
+    is, between 0 and 1 · `seen_with`: versions of engines
+    whose words these are · `quote`: add the last telling line of the log to the sentence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -104,6 +106,7 @@ class Rule(BaseModel):
     unless: tuple[Context, ...] = ()
     reads: tuple[Context, ...] = ()
     signals: tuple[str, ...] = ()
+    gpu_states: tuple[NvmlState, ...] = ()
     exit_codes: tuple[int | Literal["any"], ...] = ()
     oom_killed: bool = False
     title: str = Field(min_length=3, max_length=80)

@@ -70,7 +70,13 @@ def _title(view: ModelView, attempt: AttemptView, told: Diagnosis | None) -> str
 
 def _reading(attempt: AttemptView) -> Diagnosis | None:
     """The log of the attempt read anew, since rules get better; None where it does not tell the cause on record."""
-    told = diagnose_text(attempt.log_tail, attempt.backend, exit_code=attempt.exit_code, signal=attempt.signal)
+    told = diagnose_text(
+        attempt.log_tail,
+        attempt.backend,
+        exit_code=attempt.exit_code,
+        signal=attempt.signal,
+        nvml=attempt.circumstances.nvml if attempt.circumstances else None,
+    )
     return told if told.failure_class == attempt.failure_class else None
 
 

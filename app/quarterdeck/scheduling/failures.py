@@ -9,7 +9,7 @@ from quarterdeck.backends.remote import ServerRefused
 from quarterdeck.diagnosis.matcher import diagnose
 from quarterdeck.errors import AppError, ConfigError
 from quarterdeck.scheduling.refusals import MEMORY_NOT_RELEASED
-from quarterdeck.schemas.models import AttemptView, Cause, CauseKind, Status
+from quarterdeck.schemas.models import AttemptView, Cause, CauseKind, Circumstances, Status
 
 # codes of errors found before the engine starts -> failure class
 _BEFORE_START = {
@@ -51,10 +51,10 @@ _TITLES = {
 }
 
 
-def cause_of(failure: EngineFailed | AppError | OSError) -> Cause:
-    """The cause of a load that did not end well."""
+def cause_of(failure: EngineFailed | AppError | OSError, seen: Circumstances | None = None) -> Cause:
+    """The cause of a load that did not end well; `seen` is how the machine was then."""
     if isinstance(failure, EngineFailed):
-        return _engine_cause(failure)
+        return _engine_cause(failure, seen)
     if isinstance(failure, AppError):
         kind = CauseKind.CAPACITY if failure.code == MEMORY_NOT_RELEASED else CauseKind.ENVIRONMENT
         failure_class = _class_before_start(failure)
@@ -87,8 +87,14 @@ def _class_before_start(failure: AppError) -> str:
     return _BEFORE_START.get(failure.code, "other")
 
 
-def cause_of_exit(report: ExitReport, log: Sequence[str]) -> Cause:
-    return diagnose(log, exit_code=report.exit_code, signal=report.signal, oom_killed=report.oom_killed)
+def cause_of_exit(report: ExitReport, log: Sequence[str], seen: Circumstances | None) -> Cause:
+    return diagnose(
+        log,
+        exit_code=report.exit_code,
+        signal=report.signal,
+        oom_killed=report.oom_killed,
+        nvml=seen.nvml if seen is not None else None,
+    )
 
 
 def elsewhere(cause: Cause) -> Cause:
@@ -96,7 +102,7 @@ def elsewhere(cause: Cause) -> Cause:
     return cause.model_copy(update={"kind": CauseKind.ENVIRONMENT}) if cause.kind is CauseKind.HARDWARE else cause
 
 
-def _engine_cause(failure: EngineFailed) -> Cause:
+def _engine_cause(failure: EngineFailed, seen: Circumstances | None) -> Cause:
     if failure.timed_out is not None:
         return Cause(
             failure_class="timeout_loading",
@@ -107,7 +113,7 @@ def _engine_cause(failure: EngineFailed) -> Cause:
             evidence=next(iter(failure.log[-1:]), ""),
         )
     assert failure.exit_report is not None
-    return cause_of_exit(failure.exit_report, failure.log)
+    return cause_of_exit(failure.exit_report, failure.log, seen)
 
 
 def load_error(failure: EngineFailed | AppError | OSError, cause: Cause, attempt: AttemptView | None) -> AppError:

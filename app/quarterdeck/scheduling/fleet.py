@@ -249,7 +249,7 @@ class Fleet:
     def _crashed(self, loaded: Loaded, report: ExitReport) -> None:
         name, journal = loaded.name, self.catalog.journal
         log = [line.text for line in loaded.backend.log.tail(LOG_LINES)]
-        cause = failures.cause_of_exit(report, log)
+        cause = failures.cause_of_exit(report, log, journal.witness())
         _log.warning("the engine of %s ended: %s", name, cause.sentence)
         if loaded.on_budget:
             self._cooldowns.failed(name)

@@ -214,7 +214,7 @@ class Protocol:
         return result(self._catalog.get(load.name), seconds)
 
     async def _failed(self, load: Load, problem: Problem, *, counts: bool) -> AppError:
-        cause = failures.cause_of(problem)
+        cause = failures.cause_of(problem, self._journal.witness())
         if not load.on_budget:
             cause = failures.elsewhere(cause)
         report = problem.exit_report if isinstance(problem, EngineFailed) else None

@@ -29,6 +29,7 @@ class Witness:
         return Circumstances(
             at=datetime.now(UTC),
             gpu_state=sample.nvml.reason or sample.nvml.state.value,
+            nvml=sample.nvml.state,
             gpus=sample.gpus,
             holders=sample.processes,
             host_used_bytes=sample.host.memory_used,

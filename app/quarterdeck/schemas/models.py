@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from quarterdeck.schemas.diagnosis import Remedy
-from quarterdeck.schemas.hardware import GpuProcess, GpuSample
+from quarterdeck.schemas.hardware import GpuProcess, GpuSample, NvmlState
 from quarterdeck.schemas.requests import ClientPolicy
 
 
@@ -194,10 +194,11 @@ class Cause(BaseModel):
 
 
 class Circumstances(BaseModel):
-    """How the machine was when a load failed or an engine died; `gpu_state` is what the driver said."""
+    """How the machine was when a load failed or an engine died; `gpu_state` is what the driver said of `nvml`."""
 
     at: datetime
     gpu_state: str = ""
+    nvml: NvmlState | None = None
     gpus: list[GpuSample] = Field(default_factory=list)
     holders: list[GpuProcess] = Field(default_factory=list)
     host_used_bytes: int | None = None
