@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
 
-FOLDER = Path(__file__).parents[1] / "diagnosis" / "logs"
+FOLDER = Path(__file__).parents[1] / "diagnosis"
+
+OTHER = "logs/ollama/healthy"
+
+_PARAPHRASES = [
+    (re.compile(r"\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?"), "23:59:58.123"),
+    (re.compile(r"\bpid=\d+"), "pid=31337"),
+    (re.compile(r"\b0x[0-9a-f]{6,}\b"), "0x7ffdeadbeef0"),
+    (re.compile(r"\b([\w-]+\.(?:py|go|cpp|cu|rs)):\d+\b"), r"\1:4711"),
+    (re.compile(r"(?<![\w.])/(?:home|opt|usr|root|srv)/[\w.-]+/"), "/mnt/big disk/"),
+    (re.compile(r"\b(?:127\.0\.0\.1|localhost):(?=[2-9]\d{4}\b)"), "10.9.8.7:"),
+]
 
 NOISE = [
     "INFO 11-21 10:11:12 [metrics.py:100] Avg prompt throughput: 0.0 tokens/s, Running: 0 reqs, Waiting: 0 reqs",
@@ -31,17 +44,18 @@ class LabelledLog:
     lines: tuple[str, ...]
 
 
+@cache
 def labelled_logs() -> list[LabelledLog]:
-    """All logs of the folders with a labels.yaml."""
+    """All logs of the folders with a labels.yaml: those written for the tests, and the recorded ones."""
     found = []
-    for labels in sorted(FOLDER.glob("*/labels.yaml")):
+    for labels in sorted((*FOLDER.glob("logs/*/labels.yaml"), *FOLDER.glob("recorded/labels.yaml"))):
         table = yaml.safe_load(labels.read_text(encoding="utf-8"))
         # Either a list of cases, or a mapping from the log to its class.
         cases = [{"log": log, "class": each} for log, each in table.items()] if isinstance(table, dict) else table
         for case in cases:
             path = labels.parent / f"{case['log'].removesuffix('.log')}.log"
             lines = tuple(path.read_text(encoding="utf-8").splitlines())
-            name = f"{labels.parent.name}/{path.stem}"
+            name = f"{labels.parent.relative_to(FOLDER)}/{path.stem}"
             found.append(LabelledLog(name, case.get("service", ""), case["class"], lines))
     return found
 
@@ -61,6 +75,25 @@ def _colours_copied(lines: list[str]) -> list[str]:
 def _among_noise(lines: list[str]) -> list[str]:
     chance = random.Random(7)
     return [each for line in lines for each in (*chance.sample(NOISE, chance.randint(0, 3)), line)]
+
+
+def _beside_another_service(lines: list[str]) -> list[str]:
+    """Two containers in one log; the other one is well."""
+    chance = random.Random(11)
+    other = [line for log in labelled_logs() if log.name == OTHER for line in log.lines]
+    mixed = [
+        each
+        for line in lines
+        for each in (f"web-1     | {chance.choice(other)}" * chance.randint(0, 1), f"llm-1 | {line}")
+    ]
+    return [line for line in mixed if line]
+
+
+def _told_otherwise(lines: list[str]) -> list[str]:
+    """Other times, processes, addresses, places in sources and folders, as another version or machine would write."""
+    for pattern, other in _PARAPHRASES:
+        lines = [pattern.sub(other, line) for line in lines]
+    return lines
 
 
 def _two_workers(lines: list[str]) -> list[str]:
@@ -85,4 +118,6 @@ VARIANTS: dict[str, Callable[[list[str]], list[str]]] = {
     "twice": lambda lines: [*lines, *lines],
     "two workers": _two_workers,
     "among noise": _among_noise,
+    "beside another service": _beside_another_service,
+    "told otherwise": _told_otherwise,
 }

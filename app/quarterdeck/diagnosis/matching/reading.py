@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from quarterdeck.diagnosis.matching.index import Index, Probe, lowered
-from quarterdeck.diagnosis.matching.lines import COLOURS, LONGEST, bare, cleaned
+from quarterdeck.diagnosis.matching.lines import COLOURS, LONGEST, bare, cleaned, writer
 
 BLOCK = 256 * 1024
 """Characters that are searched at once."""
@@ -24,11 +24,12 @@ _FRAME = re.compile(r'File "[^"]*", line \d+')
 
 @dataclass(frozen=True)
 class Hit:
-    """A line, counted from 1, in which a pattern matched."""
+    """A line, counted from 1, in which a pattern matched, and which container wrote it."""
 
     number: int
     line: str
     match: re.Match[str]
+    writer: str
 
 
 Found = dict[Probe, re.Match[str]]
@@ -42,8 +43,8 @@ class Reading:
         self._index = index
         self._hits: dict[Probe, Hit] = {}
         self._newest: dict[Probe, Hit] = {}
-        self._ready_at = 0
-        self._answered_at = 0
+        self._ready_at: dict[str, int] = {}
+        self._answered_at: dict[str, int] = {}
         self._open = set(index.wanted)
         self._vain: set[str] = set()
         self._source: tuple[int, str, Found] = (0, "", {})
@@ -80,12 +81,16 @@ class Reading:
     def unready(self, pattern: str) -> Hit | None:
         """Where a pattern of an `until_ready` rule was found with no server becoming ready after it."""
         hit = self._newest.get(self._index.probes[pattern])
-        return hit if hit and hit.number > self._ready_at else None
+        return hit if hit and hit.number > self._ready_at.get(hit.writer, 0) else None
 
     @property
-    def answered_at(self) -> int:
-        """The number of a line that showed a request as answered, and after others were spoiled; 0 without one."""
-        return self._answered_at
+    def answered(self) -> bool:
+        """Whether a line showed a request as answered."""
+        return bool(self._answered_at)
+
+    def answered_after(self, hit: Hit) -> bool:
+        """Whether the program that wrote a line has answered a request after it."""
+        return hit.number < self._answered_at.get(hit.writer, 0)
 
     def ending(self) -> list[tuple[int, str]]:
         """The last lines that say something, with their numbers, in their order."""
@@ -167,14 +172,19 @@ class Reading:
         if len(text) <= LONGEST:
             self._vain.add(text)
 
+    def _settle(self, probes: frozenset[Probe], hit: Hit) -> None:
+        """These are known now: unless other containers may still say the same of themselves."""
+        self._open = self._open | probes if hit.writer else self._open - probes
+
     def _look_for(self, probes: frozenset[Probe]) -> None:
         if not probes <= self._open:
             self._open |= probes
             self._vain.clear()
 
     def _note(self, number: int, line: str, found: Found) -> None:
+        by = writer(line)
         for probe, match in found.items():
-            self._hit(probe, Hit(number, line, match))
+            self._hit(probe, Hit(number, line, match, by))
 
     def _hit(self, probe: Probe, hit: Hit) -> None:
         """Note a hit. Nothing is looked for again that can change no answer, however often a log repeats it."""
@@ -183,12 +193,12 @@ class Reading:
         self._newest[probe] = hit
         self._open.discard(probe)
         if probe in index.ready:
-            self._ready_at = hit.number
-            self._open -= index.ready
+            self._ready_at[hit.writer] = hit.number
+            self._settle(index.ready, hit)
             self._look_for(index.until_ready)
         if probe in index.answered:
-            self._answered_at = hit.number
-            self._open -= index.answered
+            self._answered_at[hit.writer] = hit.number
+            self._settle(index.answered, hit)
         if probe in index.until_ready:
             self._look_for(index.ready)
         if probe in index.until_answered:
