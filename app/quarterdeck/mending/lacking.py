@@ -85,6 +85,8 @@ def is_over(request: RequestView, view: ModelView | None) -> bool:
 
 
 def _lost_tools(request: RequestView, view: ModelView) -> bool:
+    if capabilities.able(view, capabilities.TOOLS):
+        return False  # Its options have changed since.
     refused = request.status == _REFUSED and request.error == capabilities.cannot(view, [capabilities.TOOLS])
     return refused or STRIPPED in request.applied
 
