@@ -333,3 +333,40 @@ def test_a_line_that_told_nothing_is_looked_at_again_once_it_could() -> None:
     running = "engines are running, nothing melted at all\n"
     assert told(f"boiler burst\n{running * 3}boiler burst\n", ship).title == "Burst"
     assert told(f"boiler burst\n{running * 3}boiler burst\n{running}", ship).kind == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("log", "kind"),
+    [
+        ("ship-1   | boiler burst\nharbour-1 | engines are running\n", "failure"),
+        ("ship-1   | boiler burst\nship-1   | engines are running\n", "healthy"),
+        ("ship-1   | boiler burst\nharbour-1 | engines are running\nship-1   | engines are running\n", "healthy"),
+        ("ship-1   | fare refused\nharbour-1 | fare taken\n", "failure"),
+        ("ship-1   | fare refused\nharbour-1 | fare taken\nship-1   | fare taken\n", "healthy"),
+        ("ERROR    | boiler burst\nINFO     | engines are running\n", "healthy"),
+        ("error    | boiler burst\ninfo     | engines are running\n", "healthy"),
+    ],
+)
+def test_of_several_containers_each_speaks_for_itself(log: str, kind: str) -> None:
+    ship = index(
+        rule("burst", "boiler burst", until_ready=True),
+        rule("refused", "fare refused", fatal=False),
+        ready=["engines are running"],
+        answered=["fare taken"],
+    )
+    assert told(log, ship).kind == kind
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id":"1","object":"chat.completion","choices":[{"message":{"content":"hull breach on deck 7"}}]}',
+        '{"choices":[{"index":0,"message":{"role":"assistant","content":"hull breach on deck 7"}}]}',
+        'data: {"choices":[{"delta":{"content":"hull breach on deck 7"}}]}',
+        '{"model":"m","created_at":"2026-11-21T10:00:00Z","response":"hull breach on deck 7","done":false}',
+        '{"model":"m","created_at":"2026-11-21T10:00:00Z","message":{"content":"hull breach on deck 7"}}',
+    ],
+)
+def test_what_a_model_answers_proves_nothing(line: str) -> None:
+    assert told(f"{line}\n").kind == "healthy"
+    assert told(f'{{"error":{{"message":"{PROOF}"}}}}\n').kind == "failure"

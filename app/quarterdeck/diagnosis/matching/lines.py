@@ -16,8 +16,8 @@ COLOURS = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1
 _COPIED_COLOURS = re.compile(r"(?:\^\[|\\u001b|\\x1b|\\033|\\e)\[[\d;]*m|\[\d{1,2}(?:;\d{1,3})*m", re.IGNORECASE)
 _COLOUR = re.compile(r"\[[\d;]*m")  # begins with a fixed sign, so that it is found much faster
 
-# From here on a line repeats a template, or what somebody wrote to a model or it answered: words that prove nothing. What
-# a template says by itself comes after a mark of its own.
+# From here on a line repeats a template, or what somebody wrote to a model or it answered: words that prove nothing.
+# What a template says by itself comes after a mark of its own.
 _REPEATED = re.compile(
     r"\{%|\{\{|\bprompt: ?['\"]|['\"]role['\"]: ?['\"]assistant['\"], ?['\"]content|['\"]delta['\"]: ?\{"
     r"|['\"](?:chat\.completion|text_completion)\b|['\"]created_at['\"]: ?['\"][^'\"]*['\"], ?['\"](?:response|message)"
