@@ -3,54 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_wall import CORS, ORIGIN, Certificates, Server, forwarding, serving, talking
+from examined import QUICK, examine, faults, step
+from fault_wall import ANYBODY, CORS, ORIGIN, PREFLIGHT_ONLY, Server, forwarding, serving, talking
 
 from quarterdeck.diagnosis.doctor.doctor import Doctor
 from quarterdeck.diagnosis.doctor.machine import Machine
-from quarterdeck.diagnosis.doctor.targets import Limits, Target
-from quarterdeck.schemas.doctor import DoctorReport, DoctorStep, StepState
+from quarterdeck.diagnosis.doctor.targets import Target
+from quarterdeck.schemas.doctor import DoctorStep, StepState
 
-QUICK = Limits(lookup=5, connect=1, handshake=2, answer=2, chat=5, quiet=1.5, websocket=2, slow=1)
 HEADERS, METHODS = "Access-Control-Allow-Headers", "Access-Control-Allow-Methods"
+IMPATIENT = replace(QUICK, quiet=0.5, websocket=0.5)
+LIVE: dict[str, Any] = {"websocket": "/live"}
+SOCKETIO: dict[str, Any] = {"websocket": "/ws/socket.io"}
 SECRET = "sk-very-secret-1234567890"
-
-
-async def examine(
-    url: str,
-    *,
-    limits: Limits = QUICK,
-    trust: Callable[[], ssl.SSLContext] = ssl.create_default_context,
-    environment: Mapping[str, str] = {},
-    root: Path = Path("/nowhere"),
-    **asked: Any,
-) -> DoctorReport:
-    doctor = Doctor(limits, trust=trust, environment=environment, machine=Machine({}, root=root))
-    told = [step async for step in doctor.examine(Target("the server", url, **asked))]
-    assert isinstance(told[-1], DoctorReport)
-    assert told[-1].steps == told[:-1]
-    return told[-1]
-
-
-def step(report: DoctorReport, name: str) -> DoctorStep:
-    return next(each for each in report.steps if each.name == name)
-
-
-def faults(report: DoctorReport) -> dict[str, str]:
-    """The code of each step that is not well."""
-    return {each.name: each.code for each in report.steps if each.state in (StepState.WARN, StepState.FAILED)}
-
-
-@pytest.fixture(scope="module")
-def certificates() -> Certificates:
-    return Certificates()
 
 
 async def test_nothing_is_wrong_with_a_good_server() -> None:
@@ -83,11 +54,16 @@ async def test_nothing_is_wrong_with_a_good_server() -> None:
         (Server(root="/api/v1"), {}, "path", "wrong_path"),
         (Server(chat="context"), {}, "chat", "context_full"),
         (Server(stream="no done"), {}, "stream", "stream_no_done"),
+        (Server(chat="other"), {}, "chat", "chat_not_openai"),
+        (Server(stream="empty"), {}, "stream", "stream_empty"),
+        (Server(stream="wrong type"), {}, "stream", "stream_wrong_type"),
+        (Server(stream="compressed"), {}, "stream", "stream_compressed"),
         (Server(stream="ignored"), {}, "stream", "stream_ignored"),
         (Server(stream="ndjson"), {}, "stream", "stream_ndjson"),
         (Server(stream="cut"), {}, "stream", "stream_cut"),
-        (Server(stream="stalled"), {}, "stream", "stream_stalled"),
+        (Server(stream="stalled"), {"limits": IMPATIENT}, "stream", "stream_stalled"),
         (Server(tools="off"), {}, "tools", "tools_off"),
+        (Server(tools="malformed"), {}, "tools", "tools_malformed"),
         (Server(tools="unsupported"), {}, "tools", "tools_unsupported"),
         (Server(tools="ignored"), {}, "tools", "tools_ignored"),
         (Server(tools="text"), {}, "tools", "tools_as_text"),
@@ -101,17 +77,26 @@ async def test_nothing_is_wrong_with_a_good_server() -> None:
         (Server(preflight=(400, "Disallowed CORS origin")), {"origin": ORIGIN}, "cors", "cors_other_origin"),
         (Server(preflight=(400, "Disallowed CORS method")), {"origin": ORIGIN}, "cors", "cors_method"),
         (Server(preflight=(400, "Disallowed CORS headers")), {"origin": ORIGIN}, "cors", "cors_headers"),
+        (Server(cors=PREFLIGHT_ONLY), {"origin": ORIGIN}, "cors", "cors_answer"),
+        (Server(cors=ANYBODY), {"origin": ORIGIN}, "cors", "cors_open"),
         (Server(preflight=(403, "")), {"origin": ORIGIN}, "cors", "cors_other_origin"),
         (Server(preflight=(401, "")), {"origin": ORIGIN}, "cors", "cors_preflight_refused"),
         (Server(preflight=(400, ""), cors=CORS), {"origin": ORIGIN}, "cors", "cors_preflight_status"),
         (Server(key=SECRET, open_list=True), {}, "chat", "key_missing"),
-        (Server(websocket="none"), {"websocket": "/ws/socket.io"}, "websocket", "websocket_path"),
-        (Server(websocket="dropped"), {"websocket": "/live"}, "websocket", "websocket_not_upgraded"),
-        (Server(websocket="origin"), {"websocket": "/live"}, "websocket", "websocket_origin"),
-        (Server(websocket="refused"), {"websocket": "/live"}, "websocket", "websocket_origin"),
-        (Server(websocket="redirect"), {"websocket": "/live"}, "websocket", "websocket_redirect"),
-        (Server(websocket="scattered"), {"websocket": "/ws/socket.io"}, "balance", "balance_not_sticky"),
-        (Server(chat="uneven"), {}, "balance", "balance_different"),
+        (Server(websocket="none"), SOCKETIO, "websocket", "websocket_path"),
+        (Server(websocket="dropped"), LIVE, "websocket", "websocket_not_upgraded"),
+        (Server(websocket="origin"), LIVE, "websocket", "websocket_origin"),
+        (Server(websocket="refused"), LIVE, "websocket", "websocket_origin"),
+        (Server(websocket="redirect"), LIVE, "websocket", "websocket_redirect"),
+        (Server(websocket="scattered"), SOCKETIO, "balance", "balance_not_sticky"),
+        (Server(websocket="silent"), SOCKETIO | {"limits": IMPATIENT}, "websocket", "websocket_silent"),
+        (Server(listing="uneven"), {}, "balance", "balance_different"),
+        (Server(listing="partly down"), {}, "balance", "balance_partly_down"),
+        (Server(listing="once"), {}, "balance", "unsteady"),
+        (Server(listing="strange"), {}, "path", "not_an_api"),
+        (Server(health_status=503), {}, "health", "unhealthy"),
+        (Server(health_status=401), {}, "health", "health_needs_key"),
+        (Server(health="/nowhere"), {}, "health", "no_health_path"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -141,25 +126,6 @@ async def test_the_address_is_repaired(end: str, code: str, better: str) -> None
     assert code in faults(report).values(), report.text
     assert report.repaired_url == f"http://127.0.0.1:{port}{better}"
     assert step(report, "chat").state is StepState.OK
-
-
-async def test_an_address_to_listen_on_is_no_address_to_call() -> None:
-    async with serving(Server()) as port:
-        report = await examine(f"http://0.0.0.0:{port}/v1")
-    assert faults(report) == {"address": "any_address"}
-    assert report.repaired_url == f"http://127.0.0.1:{port}/v1"
-
-
-async def test_a_server_on_one_address_of_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def both(host: str, port: int, **_options: object) -> list[object]:
-        stream = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
-        return [(socket.AF_INET6, *stream, ("::1", port, 0, 0)), (socket.AF_INET, *stream, ("127.0.0.1", port))]
-
-    async with serving(Server()) as port:
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
-        report = await examine(f"http://localhost:{port}/v1")
-    assert step(report, "tcp").code == "localhost_two_addresses"
-    assert "127.0.0.1" in step(report, "tcp").fix
 
 
 async def test_an_ollama_is_known_by_its_own_address_and_loads_nothing() -> None:
@@ -195,130 +161,19 @@ async def test_the_loaded_model_is_asked() -> None:
     assert "small" in step(report, "chat").finding
 
 
-async def test_nobody_listens(free_tcp_port: int) -> None:
-    report = await examine(f"http://127.0.0.1:{free_tcp_port}/v1")
-    assert faults(report) == {"tcp": "refused"}
-    assert step(report, "models").state is StepState.SKIPPED
-    assert "Connection" in step(report, "models").finding
-
-
-async def test_localhost_in_a_container_is_the_container(free_tcp_port: int, tmp_path: Path) -> None:
-    (tmp_path / ".dockerenv").touch()
-    report = await examine(f"http://127.0.0.1:{free_tcp_port}/v1", root=tmp_path)
-    assert faults(report) == {"tcp": "localhost_in_container"}
-
-
-async def test_a_client_in_a_container_does_not_reach_localhost() -> None:
-    async with serving(Server()) as port:
-        report = await examine(f"http://127.0.0.1:{port}/v1", from_container=True)
-    assert step(report, "address").code == "localhost_in_container"
-    assert f"http://host.docker.internal:{port}/v1" in step(report, "address").fix
-
-
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "ollama-container-of-nobody"])
-async def test_a_dead_name(host: str) -> None:
-    report = await examine(f"http://{host}:8000/v1")
-    # Without any network the lookup ends for want of a server, which is another dead end of the same step.
-    assert faults(report)["dns"] in ("dns_unknown", "dns_unreachable")
-    assert {each.state for each in report.steps if each.name not in ("address", "proxies", "dns")} == {
-        StepState.SKIPPED
-    }
-
-
-async def test_an_address_that_is_none() -> None:
-    report = await examine("http://:99999")
-    assert faults(report) == {"address": "bad_address"}
-
-
-async def test_a_slow_server_and_one_that_hangs() -> None:
-    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        await asyncio.sleep(0.1)
-        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-
-    async with talking(slow) as port:
-        report = await examine(f"http://127.0.0.1:{port}/v1", limits=Limits(slow=0.05))
-        assert faults(report)["http"] == "slow"
-    async with serving(Server(hangs=True)) as port:
-        report = await examine(f"http://127.0.0.1:{port}/v1", limits=Limits(answer=0.3))
-    assert faults(report) == {"http": "no_answer_in_time"}
-
-
-async def test_something_that_does_not_speak_http() -> None:
-    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
-        await writer.drain()
-
-    async with talking(greet) as port:
-        report = await examine(f"http://127.0.0.1:{port}/v1")
-    assert faults(report) == {"http": "not_http"}
-
-
 async def test_a_redirect_and_a_login_page() -> None:
     async with serving(Server()) as other, serving(Server(redirect=f"http://127.0.0.1:{other}")) as port:
         report = await examine(f"http://127.0.0.1:{port}/v1")
         assert faults(report) == {"path": "redirect"}
         assert report.repaired_url == f"http://127.0.0.1:{other}/v1"
+    server = Server()
+    async with serving(server) as port:
+        server.redirect = f"https://127.0.0.1:{port}"
+        report = await examine(f"http://127.0.0.1:{port}/v1")
+        assert faults(report) == {"path": "redirect_https"}
+        assert report.repaired_url == f"https://127.0.0.1:{port}/v1"
     async with serving(Server(redirect="http://127.0.0.1:1/login")) as port:
         assert faults(await examine(f"http://127.0.0.1:{port}/v1")) == {"path": "redirect_login"}
-
-
-@asynccontextmanager
-async def secured(context: ssl.SSLContext) -> AsyncIterator[int]:
-    async with serving(Server(), context) as port:
-        yield port
-
-
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [
-        ("expired", "tls_expired"),
-        ("soon_over", "tls_expires_soon"),
-        ("of_tomorrow", "tls_not_yet_valid"),
-    ],
-)
-async def test_dates_of_certificates(certificates: Certificates, kind: str, code: str) -> None:
-    async with secured(getattr(certificates, kind)()) as port:
-        report = await examine(f"https://127.0.0.1:{port}/v1", trust=certificates.trust)
-    assert faults(report) == {"tls": code}, report.text
-
-
-async def test_a_good_certificate(certificates: Certificates) -> None:
-    async with secured(certificates.good()) as port:
-        report = await examine(f"https://127.0.0.1:{port}/v1", trust=certificates.trust)
-    assert faults(report) == {}
-    assert "TLSv1.3" in step(report, "tls").finding
-
-
-async def test_a_certificate_for_another_name(certificates: Certificates) -> None:
-    async with secured(certificates.good("chat.example.org")) as port:
-        report = await examine(f"https://127.0.0.1:{port}/v1", trust=certificates.trust)
-    assert faults(report) == {"tls": "tls_wrong_name"}
-    assert "chat.example.org" in step(report, "tls").finding
-
-
-async def test_certificates_that_nobody_trusts(certificates: Certificates, tmp_path: Path) -> None:
-    for context, code in (
-        (certificates.self_signed(tmp_path), "tls_self_signed"),
-        (certificates.without_chain(tmp_path), "tls_chain_incomplete"),
-    ):
-        async with secured(context) as port:
-            report = await examine(f"https://localhost:{port}/v1")
-        assert faults(report)["tls"] == code, report.text
-    async with secured(certificates.good()) as port:
-        report = await examine(f"https://127.0.0.1:{port}/v1")
-    assert faults(report) == {"tls": "tls_unknown_authority"}
-
-
-async def test_the_wrong_scheme_either_way(certificates: Certificates) -> None:
-    async with secured(certificates.good()) as port:
-        report = await examine(f"http://127.0.0.1:{port}/v1", trust=certificates.trust)
-        assert faults(report) == {"http": "scheme_https"}
-        assert report.repaired_url == f"https://127.0.0.1:{port}/v1"
-    async with serving(Server()) as port:
-        report = await examine(f"https://127.0.0.1:{port}/v1")
-    assert faults(report) == {"tls": "scheme_http"}
-    assert f"http://127.0.0.1:{port}/v1" in step(report, "tls").fix
 
 
 async def test_a_proxy_that_collects_streams() -> None:

@@ -125,6 +125,7 @@ def test_the_catalogue_is_whole() -> None:
     expected = {200, 201, 204, 206, 400, 401, 403, 404, 405, 409, 413, 429, 500, 501, 502, 503, 504}
     assert expected <= set(statuses)
     assert all(entry.fix for entry in catalogue().statuses if entry.status >= 300)
+    assert len({entry.title for entry in catalogue().statuses}) == len(statuses)
     codes = [entry.code for entry in catalogue().messages]
     assert len(set(codes)) == len(codes)
 
@@ -152,10 +153,52 @@ def test_the_catalogue_is_whole() -> None:
         (400, "<center>The plain HTTP request was sent to HTTPS port</center>", "scheme_https"),
         (400, '"Not an accepted origin."', "websocket_origin"),
         (200, "<title>Welcome to nginx!</title>", "front_default_page"),
+        (400, '{"detail":[{"msg":"type of tool must be \'function\'"}]}', "tools_wrong_form"),
+        (400, '{"error":{"message":"System role not supported"}}', "system_role"),
+        (
+            400,
+            '{"message":"default chat template is no longer allowed, so you must provide a chat template"}',
+            "no_chat_template",
+        ),
+        (400, '{"message":"/models/tiny is not a multimodal model"}', "no_vision"),
+        (400, '{"error":"\\"nomic-embed-text\\" does not support chat"}', "embeddings_only"),
+        (
+            429,
+            '{"error":{"message":"No deployments available for selected model, Try again in 5 seconds."}}',
+            "no_deployment",
+        ),
+        (
+            401,
+            '{"error":{"message":"Authentication Error - Expired Key. Key Expiry time passed; key has expired"}}',
+            "key_expired",
+        ),
+        (
+            401,
+            '{"error":{"message":"key not allowed to access model. This key can only access models=[\'a\']"}}',
+            "key_not_for_model",
+        ),
+        (429, '{"error":{"message":"Rate limit reached for requests"}}', "rate_limited"),
+        (404, '{"detail":"OpenAI API was not found"}', "webui_no_openai"),
+        (503, '{"detail":"The Ollama API is disabled"}', "webui_ollama_off"),
+        (403, '{"detail":"Use of API key is not enabled in the environment."}', "webui_key_off"),
+        (403, '{"detail":"You do not have permission to access this resource."}', "no_permission"),
+        (400, '"Invalid websocket upgrade"', "websocket_upgrade_lost"),
+        (400, '{"code":1,"message":"Session ID unknown"}', "session_elsewhere"),
+        (500, '{"error":"dial tcp: lookup vllm: no such host"}', "upstream_unknown_name"),
+        (500, '{"error":"model requires more system memory (5.9 GiB) than is available (3.1 GiB)"}', "out_of_memory"),
+        (500, '{"error":"llama runner process has terminated: exit status 2"}', "engine_dead"),
+        (
+            400,
+            '{"error":{"message":"litellm.UnsupportedParamsError: openai does not support parameters"}}',
+            "parameter_unknown",
+        ),
+        (413, "<center><h1>413 Request Entity Too Large</h1></center>", "body_too_large"),
+        (422, '{"detail":"JSON decode error"}', "json_expected"),
         (418, "tea", "http_418"),
         (599, "", "http_599"),
         (502, "<h1>502 Bad Gateway</h1>", "http_502"),
     ],
+    ids=lambda value: value if isinstance(value, str) and value.isidentifier() else "",
 )
 def test_error_texts_are_explained(status: int, body: str, code: str) -> None:
     told = explain(status, body)

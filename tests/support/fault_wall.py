@@ -27,6 +27,8 @@ CORS = {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "authorization, content-type",
 }
+PREFLIGHT_ONLY = CORS | {"Access-Control-Max-Age": "0"}
+ANYBODY = CORS | {"Access-Control-Allow-Credentials": "true"}
 PAGE = "<!doctype html><html><body>Sign in</body></html>"
 HELLO = '0{"sid":"abc","upgrades":[],"pingInterval":25000,"pingTimeout":20000}'
 
@@ -51,6 +53,8 @@ class Server:
     refusal: tuple[int, str] = (401, "Incorrect API key provided: {key}")
     preflight: tuple[int, str] | None = None
     health: str = "/health"
+    health_status: int = 200
+    listing: str = "good"
     front: dict[str, str] = field(default_factory=dict)
     hangs: bool = False
     pause: float = 0.0
@@ -63,11 +67,18 @@ class Server:
         made.on_response_prepare.append(self._headers)
         return made
 
-    async def _headers(self, _request: web.Request, answer: web.StreamResponse) -> None:
-        answer.headers.update(self.cors or {})
+    async def _headers(self, request: web.Request, answer: web.StreamResponse) -> None:
+        answer.headers.update(self._allowances(request))
         # As a web server in front adds headers, whether they are there or not; its name takes another's place.
         answer.headers.popall("Server", None)
         answer.headers.extend(self.front)
+
+    def _allowances(self, request: web.Request) -> dict[str, str]:
+        if self.cors == PREFLIGHT_ONLY and request.method != "OPTIONS":
+            return {}
+        if self.cors == ANYBODY:
+            return ANYBODY | {"Access-Control-Allow-Origin": request.headers.get("Origin", "")}
+        return self.cors or {}
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(f"{request.method} {request.path}")
@@ -86,7 +97,7 @@ class Server:
     async def _route(self, request: web.Request) -> web.StreamResponse:
         path = request.path
         if path == self.health:
-            return web.json_response({"status": "ok"})
+            return web.json_response({"status": self.health_status}, status=self.health_status)
         if "socket.io" in path or path == "/live":
             return await self._socket(request)
         guarded = path.startswith(self.root) and not (self.open_list and path.endswith("/models"))
@@ -109,8 +120,12 @@ class Server:
 
     async def _list(self, _request: web.Request) -> web.Response:
         self.turns += 1
-        if self.chat == "uneven" and self.turns % 2:
+        if self.listing == "strange":
+            return web.json_response({"hello": "world"})
+        if self.listing == "uneven" and self.turns % 2:
             return web.json_response({"data": [{"id": "other"}]})
+        if (self.listing == "partly down" and self.turns % 2 == 0) or (self.listing == "once" and self.turns > 1):
+            return web.json_response({}, status=502)
         return web.json_response({"object": "list", "data": self.models})
 
     async def _tags(self, _request: web.Request) -> web.Response:
@@ -131,6 +146,8 @@ class Server:
         if self.chat == "context":
             message = "This model's maximum context length is 8 tokens."
             return web.json_response({"error": {"message": message}}, status=400)
+        if self.chat == "other":
+            return web.json_response({"generated_text": "Hi"})
         if asked.get("stream"):
             return await self._stream(request)
         if asked.get("tools"):
@@ -145,6 +162,8 @@ class Server:
             return web.json_response({"error": {"message": "tiny does not support tools"}}, status=400)
         call: dict[str, str] = {"name": "get_weather", "arguments": '{"town": "Oslo"}'}
         message: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [{"function": call}]}
+        if self.tools == "malformed":
+            call["arguments"] = '{"town": '
         if self.tools == "ignored":
             message = {"role": "assistant", "content": "It may rain."}
         if self.tools == "text":
@@ -154,10 +173,14 @@ class Server:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self.stream == "ignored":
             return web.json_response(_said({"role": "assistant", "content": "".join(WORDS)}))
-        kind = "application/x-ndjson" if self.stream == "ndjson" else "text/event-stream"
+        kind = {"ndjson": "application/x-ndjson", "wrong type": "text/plain"}.get(self.stream, "text/event-stream")
         answer = web.StreamResponse(headers={"Content-Type": kind})
+        if self.stream == "compressed":
+            answer.enable_compression()
         await answer.prepare(request)
         lead = "" if self.stream == "ndjson" else "data: "
+        if self.stream == "empty":
+            return answer
         for number, word in enumerate(WORDS):
             await asyncio.sleep(self.pause)
             chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": word}}]})
@@ -187,7 +210,8 @@ class Server:
             return web.Response(status=400, text='"Invalid websocket upgrade"')
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await socket.send_str(HELLO)
+        if self.websocket != "silent":
+            await socket.send_str(HELLO)
         await socket.receive()
         return socket
 

@@ -142,24 +142,31 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
 
 
 def _docker_trouble(outcome: Outcome, facts: dict[str, Any]) -> Found | None:
-    """Four causes that look alike to people: no permission, not running, no answer, anything else."""
+    """Four causes that look alike to people: no permission, not running, no answer, anything else.
+
+    None is a failure: nothing may need containers here.
+    """
     if outcome.code is None:
-        return failed(
+        return warn(
             "docker_timeout",
             f"Docker does not answer within {DOCKER_S:g} s.",
             "Restart it: sudo systemctl restart docker",
         )
     errors = " ".join(facts.get("ServerErrors") or []) or ("" if facts.get("ServerVersion") else outcome.output)
     if "permission denied" in errors.lower():
-        return failed(
+        return warn(
             "docker_permission",
             "Docker runs, and this account may not use it.",
             "sudo usermod -aG docker $USER, then log out and in again.",
         )
     if re.search(r"cannot connect|is the docker daemon running|failed to connect|no such file", errors, re.IGNORECASE):
-        return failed("docker_down", "Docker is installed and does not run.", "Start it: sudo systemctl start docker")
+        return warn(
+            "docker_down",
+            "Docker is installed and does not run.",
+            "If you use containers, start it: sudo systemctl start docker",
+        )
     if outcome.code or errors:
-        return failed(
+        return warn(
             "docker_failed",
             f"Docker reports a mistake: {short(errors or outcome.output)}",
             "Look at its log: journalctl -u docker",
