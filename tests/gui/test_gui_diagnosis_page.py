@@ -17,7 +17,7 @@ from quarterdeck.gui.dialogs.ask import Question
 from quarterdeck.gui.dialogs.fix_preview import FixPreviewDialog
 from quarterdeck.gui.pages.diagnosis import DiagnosisPage
 from quarterdeck.gui.store import Store
-from quarterdeck.schemas.problems import Change, FixPreview, Severity
+from quarterdeck.schemas.problems import Change, Fix, FixKind, FixPreview, Severity
 
 
 @pytest.fixture
@@ -190,11 +190,24 @@ def test_a_change_of_a_file_is_shown_as_a_difference(qtbot: QtBot) -> None:
         title="Take the circle out", undoable=False,
         changes=[Change(what="/etc/config.yaml", before="a: 1\nb: 2\nc: 3\n", after="a: 1\nc: 3\n")],
     )  # fmt: skip
-    shown = FixPreviewDialog(None, preview, retries=False)
+    fix = Fix(id="circle", kind=FixKind.CONFIG_FILE, title="Take the circle out")
+    shown = FixPreviewDialog(None, fix, preview)
     qtbot.addWidget(shown)
+    assert shown.verb_button.text() == "Take the circle out"
     assert any("-b: 2" in text and "+b" not in text for text in shown.texts)
     assert shown.cancel_button.isDefault()
     assert shown.consequence.text() == "This cannot be taken back."
+
+
+def test_a_server_is_started_without_ado(qtbot: QtBot) -> None:
+    preview = FixPreview(title="Start Ollama", undoable=False,
+                         changes=[Change(what="Ollama", before="failed", after="running")])  # fmt: skip
+    fix = Fix(id="start", kind=FixKind.START_SERVER, title="Start Ollama", undoable=False)
+    shown = FixPreviewDialog(None, fix, preview)
+    qtbot.addWidget(shown)
+    assert shown.verb_button.text() == "Start Ollama"
+    assert shown.verb_button.isDefault()
+    assert shown.consequence.isHidden()
 
 
 def test_problems_lead_to_what_they_are_about(page: DiagnosisPage, qtbot: QtBot) -> None:

@@ -9,6 +9,7 @@ from fake_core import FakeCore
 from fake_diagnosis import make_issue
 from hypothesis import given
 from hypothesis import strategies as st
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog
 from pytestqt.qtbot import QtBot
@@ -152,8 +153,10 @@ def test_an_entry_is_written_and_removed(tab: KnownIssuesTab, core: FakeCore, to
     tab.view.remove.click()
     qtbot.waitUntil(lambda: any(found.isVisible() for found in tab.findChildren(Question)))
     next(found for found in tab.findChildren(Question) if found.isVisible()).done(QDialog.DialogCode.Accepted)
+    assert tab.save.isEnabled()
     qtbot.waitUntil(lambda: tab.rows.rowCount() == 2)
     assert [issue.id for issue in core.diagnosis.issues] == ["gemma-system", "slow-start"]
+    assert not tab.save.isEnabled()
 
 
 def test_a_failure_to_read_them_is_told(store: Store, core: FakeCore, qtbot: QtBot) -> None:
@@ -228,3 +231,14 @@ def test_a_search_never_finds_what_lacks_a_word(typed: str) -> None:
     rows = [to_row(make_issue("one")), to_row(make_issue("two", cause="ÄÖ ß İ"))]
     for row in matching(rows, typed):
         assert all(word in row.needle for word in typed.lower().split())
+
+
+def test_a_question_is_answered_by_keys(qtbot: QtBot) -> None:
+    question = Question(None, title="Remove it?", text="It is deleted.", verb="Remove it", danger=True)
+    qtbot.addWidget(question)
+    with qtbot.waitExposed(question):
+        question.open()
+    assert question.cancel_button.isDefault()
+    question.verb_button.setFocus()
+    qtbot.keyClick(question.verb_button, Qt.Key.Key_Return)
+    assert question.result() == QDialog.DialogCode.Accepted

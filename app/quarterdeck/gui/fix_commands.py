@@ -76,7 +76,7 @@ class FixCommands(QObject):
         try:
             preview = await self._store.api().preview_fix(wanted)
             self._set(problem_id, None)
-            if not await answer(FixPreviewDialog(self._window.window(), preview, retries=fix.retries)):
+            if not await answer(FixPreviewDialog(self._window.window(), fix, preview)):
                 return
             self._set(problem_id, Doing(fix.title, fix.target if fix.retries else ""))
             self._tell(await self._store.api().apply_fix(wanted))

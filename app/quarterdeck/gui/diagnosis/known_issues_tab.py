@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 PAGES = "Pages of known issues (*.md *.markdown *.txt);;All files (*)"
 MOST_BYTES = 4 * MIB
+EXPORT = "Write your own entries to a page in Markdown, to hand them on"
 
 
 class KnownIssuesTab(QWidget):
@@ -69,7 +70,6 @@ class KnownIssuesTab(QWidget):
         self.load.setToolTip("Add the entries of a page in Markdown")
         self.load.clicked.connect(self._choose_import)
         self.save = QPushButton("Export…")
-        self.save.setToolTip("Write your own entries to a page in Markdown, to hand them on")
         self.save.clicked.connect(self._choose_export)
         header = QHBoxLayout()
         header.setSpacing(8)
@@ -221,8 +221,11 @@ class KnownIssuesTab(QWidget):
 
     def _show_state(self) -> None:
         self._count.setText(count_words(len(self.rows.rows), len(self.rows.all)) if self._read else "")
-        for button in (self.add, self.load, self.save):
+        for button in (self.add, self.load):
             button.setEnabled(self._store.connected)
+        own = any(row.issue.own for row in self.rows.all)
+        self.save.setEnabled(self._store.connected and own)
+        self.save.setToolTip(EXPORT if own else "There is no entry of your own to hand on")
         self.stack.setCurrentIndex(0 if self.rows.rows else 1)
         if self.rows.rows:
             return

@@ -60,7 +60,6 @@ class Question(QDialog):
         self.verb_button = QPushButton(verb)
         box.addButton(self.cancel_button, QDialogButtonBox.ButtonRole.RejectRole)
         box.addButton(self.verb_button, QDialogButtonBox.ButtonRole.AcceptRole)
-        self.verb_button.setAutoDefault(False)
         if danger:
             self.verb_button.setProperty("kind", "danger")
         self.cancel_button.setDefault(True)

@@ -16,18 +16,18 @@ from PySide6.QtWidgets import (
 )
 
 from quarterdeck.gui.dialogs.ask import MARGIN, WIDTH_IN_LETTERS
-from quarterdeck.gui.presenters.problems import difference, is_long
+from quarterdeck.gui.presenters.problems import difference, is_grave, is_long, verb, way_back
 from quarterdeck.gui.widgets.words import words
-from quarterdeck.schemas.problems import Change, FixPreview
+from quarterdeck.schemas.problems import Change, Fix, FixPreview
 
 MOST_LINES = 16
 HEADINGS = ("What", "Now", "Then")
 
 
 class FixPreviewDialog(QDialog):
-    """Shows each change as now and then; accepted with the verb. `retries`: a trial follows."""
+    """Shows each change as now and then; accepted with the verb."""
 
-    def __init__(self, parent: QWidget | None, preview: FixPreview, *, retries: bool) -> None:
+    def __init__(self, parent: QWidget | None, fix: Fix, preview: FixPreview) -> None:
         super().__init__(parent)
         self.setWindowTitle(preview.title)
         self.setAccessibleName(preview.title)
@@ -44,18 +44,19 @@ class FixPreviewDialog(QDialog):
             if is_long(change):
                 column.addWidget(words("muted", change.what))
                 column.addWidget(_difference(change))
-        self.consequence = words("", _consequence(preview, retries=retries))
+        self.consequence = words("", _consequence(fix, preview))
+        self.consequence.setVisible(bool(self.consequence.text()))
         column.addWidget(self.consequence)
-        column.addWidget(self._buttons(preview, retries=retries))
+        column.addWidget(self._buttons(fix, preview))
 
-    def _buttons(self, preview: FixPreview, *, retries: bool) -> QDialogButtonBox:
+    def _buttons(self, fix: Fix, preview: FixPreview) -> QDialogButtonBox:
         box = QDialogButtonBox()
         self.cancel_button: QPushButton = box.addButton("Cancel", QDialogButtonBox.ButtonRole.RejectRole)
-        verb = "Change and try again" if retries else "Make the change"
-        self.verb_button: QPushButton = box.addButton(verb, QDialogButtonBox.ButtonRole.AcceptRole)
-        self.verb_button.setProperty("kind", "primary" if preview.undoable else "danger")
+        self.verb_button: QPushButton = box.addButton(verb(fix), QDialogButtonBox.ButtonRole.AcceptRole)
+        grave = is_grave(fix, preview)
+        self.verb_button.setProperty("kind", "danger" if grave else "primary")
         # What can be taken back may be a key press away; what cannot is not.
-        (self.verb_button if preview.undoable else self.cancel_button).setDefault(True)
+        (self.cancel_button if grave else self.verb_button).setDefault(True)
         box.accepted.connect(self.accept)
         box.rejected.connect(self.reject)
         return box
@@ -72,10 +73,10 @@ class FixPreviewDialog(QDialog):
         return found
 
 
-def _consequence(preview: FixPreview, *, retries: bool) -> str:
+def _consequence(fix: Fix, preview: FixPreview) -> str:
     parts = [
-        preview.consequence or ("Then it is tried whether that helped." if retries else ""),
-        "This can be taken back." if preview.undoable else "This cannot be taken back.",
+        preview.consequence or ("Then it is tried whether that helped." if fix.retries else ""),
+        way_back(fix, preview),
     ]
     return " ".join(part for part in parts if part)
 
@@ -88,7 +89,7 @@ def _table(changes: list[Change]) -> QGridLayout:
         grid.addWidget(words("muted", heading), 0, place)
         grid.setColumnStretch(place, 1)
     for row, change in enumerate(changes, start=1):
-        for place, text in enumerate((change.what, change.before or "–", change.after or "–")):
+        for place, text in enumerate((change.what, change.before.strip() or "–", change.after.strip() or "–")):
             label = words("", text)
             label.setAccessibleName(f"{HEADINGS[place]}: {text}")
             grid.addWidget(label, row, place, Qt.AlignmentFlag.AlignTop)

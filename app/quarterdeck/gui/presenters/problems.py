@@ -10,9 +10,10 @@ from typing import NamedTuple
 from quarterdeck.gui.presenters.badges import Badge, Tone
 from quarterdeck.gui.presenters.text import counted, inside, moment, sentence_start
 from quarterdeck.schemas.diagnosis import Evidence
-from quarterdeck.schemas.problems import AppliedFix, Change, Fix, FixResult, ProblemView, Severity
+from quarterdeck.schemas.problems import AppliedFix, Change, Fix, FixKind, FixPreview, FixResult, ProblemView, Severity
 
 MACHINE = "machine"
+LONGEST_VERB = 28
 SEVERITIES: dict[Severity, Badge] = {
     Severity.CRITICAL: Badge("error", "Critical", Tone.ERROR, "Nothing works until this is solved."),
     Severity.HIGH: Badge("warn", "High", Tone.ERROR, "Something that is needed does not work."),
@@ -145,6 +146,26 @@ def of_request(views: Sequence[ProblemView], error: str) -> list[ProblemView]:
     """
     asked = [view for view in views if view.source == "request" or (error and error in view.why)]
     return sorted(asked, key=lambda view: not any(line.text.strip() in error for line in view.evidence))
+
+
+def verb(fix: Fix) -> str:
+    """What the button says that makes a change."""
+    if fix.retries:
+        return "Change and try again"
+    return fix.title if len(fix.title) <= LONGEST_VERB else "Make the change"
+
+
+def is_grave(fix: Fix, preview: FixPreview) -> bool:
+    """Whether a change takes something away for good; a server that is started and a commit add something."""
+    adds = fix.kind is FixKind.START_SERVER or (fix.kind is FixKind.GIT and fix.patch.get("action") == "commit")
+    return not preview.undoable and not adds
+
+
+def way_back(fix: Fix, preview: FixPreview) -> str:
+    """Whether a change can be taken back, where that is a question."""
+    if preview.undoable:
+        return "This can be taken back."
+    return "" if fix.kind is FixKind.START_SERVER else "This cannot be taken back."
 
 
 def result_words(result: FixResult) -> tuple[str, str]:
