@@ -12,11 +12,13 @@ from pathlib import Path
 import fake_ollama as fakes
 import pytest
 from fake_ollama import HELD_SIZE, FakeModel, FakeOllama, fake_ollama
+from fake_openai import FakeOpenAI
 from hypothesis import given
 from hypothesis import strategies as st
 from ollama_bench import OllamaBench, ollama_bench, until
 
 from quarterdeck.backends import ollama_watch
+from quarterdeck.backends.addresses import port_of
 from quarterdeck.backends.base import EngineFailed
 from quarterdeck.backends.ollama_api import count, full_tag
 from quarterdeck.backends.ollama_options import is_variant, variant
@@ -317,6 +319,17 @@ class TestOwnServer:
         assert "address already in use" in failed.value.log[-1]
         assert failed.value.exit_report is not None
         assert failed.value.exit_report.exit_code == 1
+
+    async def test_another_program_on_its_port_is_named(self, own: OllamaBench) -> None:
+        server = FakeOpenAI()
+        await server.start(port=port_of(own.settings.ollama_url))
+        try:
+            with pytest.raises(AppError) as error:
+                await own.backend.start()
+        finally:
+            await server.stop()
+        assert error.value.code == "port_in_use"
+        assert str(os.getpid()) in error.value.sentence
 
     async def test_it_is_not_started_for_an_address_elsewhere(self, own: OllamaBench) -> None:
         own.settings = own.settings.model_copy(update={"loopback_alias": "127.0.0.3"})

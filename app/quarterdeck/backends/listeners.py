@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import psutil
 
+from quarterdeck.errors import AppError
 from quarterdeck.processes import is_alive
 
 _SECRET = re.compile(r"(?i)^(--?[\w-]*(?:api[-_]?key|token|password|secret))(?:=.*)?$")
@@ -43,6 +44,19 @@ def listeners(ports: Iterable[int]) -> dict[int, Listener]:
     pids = pids_by_port()
     known = {port: _describe(pids[port]) for port in set(ports) if port in pids}
     return {port: listener for port, listener in known.items() if listener is not None}
+
+
+def port_in_use(port: int, engine: str, hint: str) -> AppError:
+    """The error for a port on which an engine is to answer and that another program holds; `hint` is what helps."""
+    holder = listeners([port]).get(port)
+    who = f"{holder.name} (process {holder.pid})" if holder else "another program"
+    return AppError(
+        "port_in_use",
+        f"Port {port}, on which {engine} is to answer, is used by {who}.",
+        hint,
+        status=409,
+        details={"port": port, "owner": who if holder else None},
+    )
 
 
 def listens(pid: int, create_time: float, port: int) -> bool:

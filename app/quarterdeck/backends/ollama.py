@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from quarterdeck.backends import addresses
 from quarterdeck.backends.base import Backend, EngineFailed, ExitReport, Instance, Progress, Resident, Started, Target
 from quarterdeck.backends.following import LOOK_SECONDS
+from quarterdeck.backends.listeners import port_in_use
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.backends.ollama_api import WHO, OllamaApi, Shown, full_tag
 from quarterdeck.backends.ollama_library import OllamaLibrary
@@ -30,6 +31,7 @@ from quarterdeck.settings import Settings
 from quarterdeck.tasks import spawn
 
 INSTALL = "Install Ollama from https://ollama.com/download, or name its program in Settings under “Ollama program”."
+PORT_HINT = "Stop that program, or give another address of Ollama in Settings, group Backends."
 SERVER_SECONDS = 60.0
 LOOK_AROUND_SECONDS = 2.0
 RELEASE_POLL_SECONDS = 0.1
@@ -209,6 +211,11 @@ class OllamaBackend(Backend):
             except ServerUnreachable:
                 if api.url != self._main() or not self._may_start(api.url):
                     raise
+            except ServerRefused as refusal:
+                if not self._near(api.url):
+                    raise
+                port = addresses.port_of(api.url)
+                raise await asyncio.to_thread(port_in_use, port, self.title, PORT_HINT) from refusal
             except ServerLate:
                 if self._own.url != api.url or self._watch.held:
                     raise
@@ -253,10 +260,13 @@ class OllamaBackend(Backend):
         instance = Instance(
             target.name, api.url, None, None, exited, time.monotonic(), served_id=served, speaks=frozenset({"ollama"})
         )
-        near = addresses.is_this_machine(api.url, self._settings().loopback_alias)
+        near = self._near(api.url)
         on_gpu = near and target.free_bytes is not None and target.load_config.get("num_gpu") != 0
         await self._watch.add(Held(instance, api, served, shown.weights, local=near, on_gpu=on_gpu))
         return instance
+
+    def _near(self, url: str) -> bool:
+        return addresses.is_this_machine(url, self._settings().loopback_alias)
 
     async def _abandon(self, api: OllamaApi, served: str) -> None:
         """Unload what half loaded; the reason why is told by the caller."""

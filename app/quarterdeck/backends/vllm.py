@@ -23,7 +23,7 @@ from quarterdeck.backends.base import (
     Target,
 )
 from quarterdeck.backends.child import Children, Launch, answers, port_was_taken
-from quarterdeck.backends.listeners import listeners
+from quarterdeck.backends.listeners import port_in_use
 from quarterdeck.backends.logs import LogBook
 from quarterdeck.backends.options import arguments, check_extra_args
 from quarterdeck.backends.process import EngineProcess, find_program, free_port, stop_leftover
@@ -39,6 +39,7 @@ from quarterdeck.schemas.backends import BackendKind, BackendView
 from quarterdeck.settings import Settings
 
 STATE_FILE = "vllm-state.json"
+PORT_HINT = "Stop that program, choose another vLLM port, or switch “One port for vLLM” off in Settings."
 
 
 class VllmBackend(Backend):
@@ -124,7 +125,7 @@ class VllmBackend(Backend):
             )
         except EngineFailed as failure:
             if self.one_at_a_time and port_was_taken(failure):
-                raise await _port_in_use(port) from failure
+                raise await asyncio.to_thread(port_in_use, port, self.title, PORT_HINT) from failure
             raise
         self._targets[instance] = target
         self._version = await self._ask_version(instance.base_url)
@@ -200,7 +201,7 @@ class VllmBackend(Backend):
         if left is not None:
             await self._stop_leftover(left)
         if await asyncio.to_thread(_is_taken, port):
-            raise await _port_in_use(port)
+            raise await asyncio.to_thread(port_in_use, port, self.title, PORT_HINT)
         return port
 
     async def _leftover(self) -> EngineRecord | None:
@@ -308,15 +309,3 @@ def _is_taken(port: int) -> bool:
         except OSError:
             return True
     return False
-
-
-async def _port_in_use(port: int) -> AppError:
-    holder = (await asyncio.to_thread(listeners, [port])).get(port)
-    who = f"{holder.name} (process {holder.pid})" if holder else "another program"
-    return AppError(
-        "port_in_use",
-        f"Port {port}, on which vLLM is to answer, is used by {who}.",
-        "Stop that program, choose another vLLM port, or switch “One port for vLLM” off in Settings.",
-        status=409,
-        details={"port": port, "owner": who if holder else None},
-    )

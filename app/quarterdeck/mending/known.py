@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from quarterdeck.diagnosis.known_issues.catalogue import KnownIssues
 from quarterdeck.diagnosis.known_issues.situations import Fact, Situation, of_model, of_request, of_server, words_of
@@ -91,15 +91,18 @@ class Known:
         ]
 
     def _explain(self, asked: Iterable[tuple[ProblemView, Situation]]) -> None:
-        classes = {issue.id: issue.classes for issue in self._issues.all()}
+        entries = {issue.id: issue for issue in self._issues.all()}
         for problem, situation in asked:
-            # What is known of a model need not be why it failed.
-            found = [
-                match.issue_id
-                for match in self._issues.match(situation)
-                if match.evidence or problem.failure_class in classes[match.issue_id]
-            ]
+            found = [match.issue_id for match in self._issues.match(situation) if _explains(match, entries, problem)]
             problem.known_issue = problem.known_issue or next(iter(found), None)
+
+
+def _explains(match: KnownIssueMatch, entries: Mapping[str, KnownIssue], problem: ProblemView) -> bool:
+    """What is known of a model need not be why it failed; a list of what to check says nothing beside a fix."""
+    issue = entries[match.issue_id]
+    if not issue.affected and problem.fixes:
+        return False
+    return bool(match.evidence) or problem.failure_class in issue.classes
 
 
 def _situation(problem: ProblemView, view: ModelView | None) -> Situation:
