@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import httpx
 import pytest
 from described import ENDS_PROGRAMS, Trials
 from malformed_room import MalformedRoom, malformed_room
+from real_engines import LONG
 from scripted_core import ScriptedCore
 
 OPEN = {"/", "/health", "/v1/health", "/version", "/api/version"}
@@ -48,7 +48,7 @@ def test_every_operation_keeps_to_what_is_written(room: MalformedRoom) -> None:
     assert trials.count > 2000
 
 
-@pytest.mark.skipif("LONG_TESTS" not in os.environ, reason="takes minutes: set LONG_TESTS=1 for the long run")
+@pytest.mark.skipif(not LONG, reason="takes minutes: set LONG_TESTS=1 for the long run")
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_operation_keeps_to_what_is_written_a_hundred_times(room: MalformedRoom) -> None:

@@ -36,7 +36,7 @@ from real_clients.anthropic_sdk import AnthropicClient
 from real_clients.llm_command import LlmChat
 from real_clients.ollama_sdk import OllamaClient
 from real_clients.openai_sdk import OpenAIChat, OpenAIResponses
-from real_engines import LITELLM, OLLAMA, VLLM, VLLM_MODEL, needs
+from real_engines import LITELLM, OLLAMA, VLLM, VLLM_MODEL, missing, needs
 from serve_process import wait_for
 
 WHAT = "clients as they are, on real engines"
@@ -55,7 +55,7 @@ ENGINES = [
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory, starter_file: Path) -> Iterator[ClientRoom]:
-    with client_room(tmp_path_factory.mktemp("clients"), starter_file, vllm=VLLM.exists()) as made:
+    with client_room(tmp_path_factory.mktemp("clients"), starter_file, vllm=missing(VLLM) is None) as made:
         yield made
 
 

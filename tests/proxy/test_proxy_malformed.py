@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator
 
 import psutil
@@ -12,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from malformed import Sent, requests
 from malformed_room import MODELS, MalformedRoom, malformed_room
 from malformed_verdict import faults
+from real_engines import LONG
 from scripted_core import wait_for
 from valid_requests import ASKING, OTHERS, body_of
 
@@ -65,7 +65,7 @@ def test_malformed_requests_are_answered(room: MalformedRoom, sent: Sent) -> Non
     assert room.faults(sent) == []
 
 
-@pytest.mark.skipif("LONG_TESTS" not in os.environ, reason="takes minutes: set LONG_TESTS=1 for the long run")
+@pytest.mark.skipif(not LONG, reason="takes minutes: set LONG_TESTS=1 for the long run")
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @given(sent=EVERYTHING)

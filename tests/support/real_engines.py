@@ -16,6 +16,18 @@ VLLM_MODEL = Path(os.environ.get("QUARTERDECK_REAL_VLLM_MODEL", _CACHE / "vllm" 
 LLAMA_SERVER = Path(os.environ.get("QUARTERDECK_REAL_LLAMA_SERVER", _CACHE / "llama-server" / "llama-server"))
 
 
+LONG = "LONG_TESTS" in os.environ
+"""Whether tests run that take minutes."""
+
+
+def missing(program: Path) -> str | None:
+    """Why nothing is tested with a program; None where it is there."""
+    if program in (VLLM, VLLM_MODEL) and not LONG:
+        return "every start of vLLM takes most of a minute: without LONG_TESTS=1"
+    return None if program.exists() else f"{program.name} is not installed:"
+
+
 def needs(program: Path, what: str) -> pytest.MarkDecorator:
-    """Skips a test where `program` is not installed, saying what is then not tested."""
-    return pytest.mark.skipif(not program.exists(), reason=f"{program.name} is not installed: {what} is not tested")
+    """Skips a test that cannot have `program`, saying what is then not tested."""
+    why = missing(program)
+    return pytest.mark.skipif(why is not None, reason=f"{why} {what} is not tested")
