@@ -102,6 +102,19 @@ def test_nothing_changes_when_the_preview_is_left(page: DiagnosisPage, core: Fak
     assert page.focusWidget() is button
 
 
+def test_tab_goes_from_card_to_card_as_they_stand(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:
+    core.diagnosis.problems = [make_problem("new"), *core.diagnosis.problems]
+    page.problems.tab_shown()
+    qtbot.waitUntil(lambda: len(page.problems.cards) == 3 and page.problems.cards["new"].isVisible())
+    page.problems.again.setFocus()
+    reached: list[str] = []
+    for _ in range(9):
+        page.problems.focusNextChild()
+        card = next((id for id, card in page.problems.cards.items() if card.isAncestorOf(page.focusWidget())), "")
+        reached += [card] if card not in reached else []
+    assert reached == ["new", "context", "tools"]
+
+
 def test_a_card_that_is_worked_at_stays_where_it_is(page: DiagnosisPage, core: FakeCore, qtbot: QtBot) -> None:
     core.diagnosis.gate = asyncio.Event()
     first, last = core.diagnosis.problems

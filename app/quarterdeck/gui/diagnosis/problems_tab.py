@@ -102,6 +102,18 @@ class ProblemsTab(QWidget):
         self.summary.setText(summary(watch.views))
         self._show_empty()
         self._show_applied()
+        self._chain()
+
+    def _chain(self) -> None:
+        """Tab goes from card to card as they stand, whenever they were made."""
+        before: QWidget = self.again
+        for id in self._shown:
+            for part in self.cards[id].tab_parts():
+                QWidget.setTabOrder(before, part)
+                before = part
+        for button in self.applied.buttons.values():
+            QWidget.setTabOrder(before, button)
+            before = button
 
     def _add(self, id: str) -> ProblemCardWidget:
         card = self.cards[id] = ProblemCardWidget()

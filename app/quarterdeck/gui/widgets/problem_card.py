@@ -38,6 +38,7 @@ class ProblemCardWidget(QFrame):
         self._began = 0.0
         self._pressed = ""
         self.fixes: dict[str, QPushButton] = {}
+        self._copies: list[CopyLine] = []
         self._build()
         self._clock = QTimer(self, interval=1000)
         self._clock.timeout.connect(self._tick)
@@ -90,6 +91,11 @@ class ProblemCardWidget(QFrame):
         self._show_doing(doing, cancellable)
         self._enable(not doing and not offline)
 
+    def tab_parts(self) -> list[QWidget]:
+        """What Tab reaches, from top to bottom."""
+        copies = [line.button for line in self._copies]
+        return [self.subject, self.evidence, self.known, *self.fixes.values(), self.cancel, *copies]
+
     @property
     def doing_text(self) -> str:
         """What is being done about it just now; empty when nothing is."""
@@ -120,10 +126,11 @@ class ProblemCardWidget(QFrame):
         self._show_fixes(card)
 
     def _show_commands(self, card: ProblemCard) -> None:
-        while (item := self._commands.takeAt(0)) is not None:
-            _drop(item.widget())
-        for command in card.commands:
-            line = CopyLine(command, "the command")
+        for line in self._copies:
+            self._commands.removeWidget(line)
+            _drop(line)
+        self._copies = [CopyLine(command, "the command") for command in card.commands]
+        for line in self._copies:
             line.copied.connect(self.copied)
             self._commands.addWidget(line)
 
@@ -206,7 +213,6 @@ class ProblemCardWidget(QFrame):
         super().hideEvent(event)
 
 
-def _drop(widget: QWidget | None) -> None:
-    if widget is not None:
-        widget.hide()
-        widget.deleteLater()
+def _drop(widget: QWidget) -> None:
+    widget.hide()
+    widget.deleteLater()
