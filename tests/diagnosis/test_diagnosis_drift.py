@@ -9,7 +9,7 @@ import pytest
 from drift_room import CODER, REFUSED, UNIFIED, Room
 
 from quarterdeck.diagnosis.drift import compare, problems
-from quarterdeck.diagnosis.drift.facts import GatewayRoute, ModelFact, Running, ServedModel, place
+from quarterdeck.diagnosis.drift.facts import GatewayRoute, ModelFact, Running, ServedModel, ServerFact, place
 from quarterdeck.diagnosis.drift.files import view
 from quarterdeck.schemas.problems import FixKind, ProblemView, Severity
 from quarterdeck.schemas.report import Difference, FileState
@@ -102,6 +102,39 @@ async def test_declared_tool_calling_is_not_believed(room: Room) -> None:
     room.change("vllm", owner="quarterdeck")
     problem = (await found(room))["tools"]
     assert (problem.subject, problem.fixes[0].patch, problem.commands) == ("model:coder", flags, [])
+
+
+async def test_what_is_new_since_the_last_commit_is_told(room: Room) -> None:
+    room.unified.write_text(
+        UNIFIED.replace("model_name: dolphin", "model_name: falcon").replace("num_retries: 2", "num_retries: 3"),
+        encoding="utf-8",
+    )
+    told = "new: falcon; gone: dolphin; changed: litellm_settings"
+    assert told in (await found(room))["uncommitted"].why
+    assert view(await room.file(room.unified), room.facts).git.endswith(told)
+
+
+async def test_a_missing_model_is_hardly_a_problem_where_its_stand_in_answers(room: Room) -> None:
+    room.small.write_text(UNIFIED, encoding="utf-8")
+    room.change("litellm", started_at=room.small.stat().st_mtime + 10, routes=(),
+                models=tuple(map(ServedModel, ("llama", "coder", "dolphin"))))  # fmt: skip
+    missing = next(each for each in await differences(room) if each.what == compare.SERVED_NAME)
+    assert (missing.severity, missing.declared.split()[0]) == ("high", "dolphin")
+    room.servers["ollama"] = ServerFact(
+        name="ollama", kind="ollama", title="Ollama", address="http://127.0.0.1:11434", state=Running.RUNNING,
+        models=(ServedModel("llama3.1:latest"),),
+    )  # fmt: skip
+    missing = next(each for each in await differences(room) if each.what == compare.SERVED_NAME)
+    assert missing.severity == "low"
+    assert missing.running.endswith("llama answers instead")
+
+
+async def test_a_gateway_that_rests_is_started_with_what_is_chosen(room: Room) -> None:
+    assert "LiteLLM" not in (await found(room))["undeployed"].fixes[0].title
+    room.change("litellm", state=Running.DOWN, startable=True)
+    problem = (await found(room))["undeployed"]
+    assert [fix.title.endswith(", and start LiteLLM") for fix in problem.fixes] == [True, True, False]
+    assert problem.why.startswith("LiteLLM uses ")
 
 
 async def test_a_server_that_refuses_tools_nobody_declared_is_no_problem(room: Room) -> None:

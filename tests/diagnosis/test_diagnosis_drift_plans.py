@@ -150,7 +150,9 @@ async def test_a_gateway_that_does_not_come_back_gets_its_files_back(
 
 
 async def test_kept_apart_on_purpose_is_no_problem_any_more(room: Room, fixes: ConfigFixes, gateway: Gateway) -> None:
-    await fixes.apply(fix(room, Way.SEPARATE))
+    os.utime(room.small, (1000, 1000))
+    room.change("litellm", started_at=2000.0)
+    done = await fixes.apply(fix(room, Way.SEPARATE))
     assert gateway.restarts == 0
     assert compare.differences(room.facts, await room.files()) == []
     assert str(room.small) in layers.separate_from(room.unified.read_text(encoding="utf-8"))
@@ -158,6 +160,9 @@ async def test_kept_apart_on_purpose_is_no_problem_any_more(room: Room, fixes: C
     with pytest.raises(AppError) as caught:
         await fixes.preview(fix(room, Way.SEPARATE))
     assert caught.value.code == "nothing_to_do"
+    assert done.undo is not None
+    await fixes.undo(done.undo)
+    assert [each.what for each in compare.differences(room.facts, await room.files())] == [compare.DEPLOYED]
 
 
 async def test_a_base_that_changes_makes_the_file_stale_until_it_is_made_again(room: Room, fixes: ConfigFixes) -> None:

@@ -188,8 +188,8 @@ def _uncommitted(file: ConfigFile) -> ProblemView:
         subject=f"file:{file.path}",
         title=f"{file.path.name} is not committed",
         why=f"{told} Git has no copy of the file as it is now, so that nobody can go back to it.".strip(),
-        hint="Commit the change, go back to the last commit, or set the change aside.",
-        advice=[f"{title}, {when}." for _, title, when in ways],
+        hint="" if len(ways) > 1 else "Commit it, if it is to stay.",
+        advice=[f"{title}, {when}." for _, title, when in ways] if len(ways) > 1 else [],
         since=datetime.fromtimestamp(file.modified_at, UTC) if file.modified_at is not None else None,
         fixes=[
             Fix(id=way, kind=FixKind.GIT, title=title, target=str(file.path), patch={"action": way})

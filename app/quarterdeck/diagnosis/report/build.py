@@ -113,7 +113,8 @@ def _summary(facts: Facts, drift: DriftReport, problems: Sequence[ProblemView]) 
     if drift.files:
         yield f"Configurations: {len(drift.files)} known, {len(used)} used, {len(idle)} used by nothing."
     if drift.differences:
-        yield f"Declared and running differ in {len(drift.differences)} points."
+        count = len(drift.differences)
+        yield f"Declared and running differ in {count} {'point' if count == 1 else 'points'}."
     told = {each.subject: each.title for each in reversed(problems) if each.source == "attempt"}
     for model in [model for model in facts.models if model.failures][:_MOST_FAILED]:
         title = told.get(f"model:{model.name}", f"“{model.name}” did not load")
