@@ -113,7 +113,9 @@ async def test_what_cannot_be_examined(client: ApiClient, asked: dict[str, str],
     assert caught.value.code == code
 
 
-async def test_the_command(core: ScriptedCore, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_command(
+    core: ScriptedCore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run(*arguments: str) -> tuple[int, str]:
         code = main(["doctor", "--url", core.url, "--token", core.thread.token, *arguments])
         return code, capsys.readouterr().out
@@ -123,6 +125,13 @@ async def test_the_command(core: ScriptedCore, capsys: pytest.CaptureFixture[str
         assert code == 0
         assert "! Tool calls" in out
         assert "→" in out
+        monkeypatch.setenv("http_proxy", "http://me:secret-of-proxy@proxy.corp:3128")
+        monkeypatch.setenv("no_proxy", "127.0.0.0/8")
+        _, out = await asyncio.to_thread(run, f"http://127.0.0.1:{port}/v1")
+        assert "A proxy is set in the environment, and this address is left out" in out
+        monkeypatch.delenv("no_proxy")
+        _, out = await asyncio.to_thread(run, f"http://127.0.0.1:{port}/v1")
+        assert "NO_PROXY=" in out
         code, out = await asyncio.to_thread(run, f"http://127.0.0.1:{port}/v1", "--model", "gone", "--json")
     assert code == 1
     assert json.loads(out)[0]["state"] == "failed"

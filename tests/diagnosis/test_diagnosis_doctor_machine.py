@@ -122,8 +122,8 @@ async def test_a_command_that_hangs_is_ended() -> None:
 
 
 async def test_the_report_of_the_machine(tmp_path: Path) -> None:
-    machine = Machine({"HOME": str(tmp_path), "http_proxy": "http://p:1"}, root=tmp_path, find=lambda _name: None)
-    report = [step async for step in Doctor(machine=machine).examine_machine()][-1]
+    machine = Machine({"HOME": str(tmp_path)}, root=tmp_path, find=lambda _name: None)
+    report = [step async for step in Doctor(machine=machine).examine_machine({"http_proxy": "set"})][-1]
     assert isinstance(report, DoctorReport)
     assert report.state is StepState.WARN
     assert report.target == "This machine"

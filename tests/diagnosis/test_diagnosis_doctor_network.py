@@ -51,6 +51,26 @@ async def test_nobody_listens(free_tcp_port: int) -> None:
     assert "Connection" in step(report, "models").finding
 
 
+def has_local_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize(("host", "asked"), [("127.0.0.1", "[::1]"), ("::1", "127.0.0.1")])
+async def test_a_server_on_the_other_local_address(host: str, asked: str) -> None:
+    if not has_local_ipv6():
+        pytest.skip("this machine has no ::1: a server on the other of two local addresses is not tested")
+    async with serving(Server(), host=host) as port:
+        report = await examine(f"http://{asked}:{port}/v1")
+    assert faults(report) == {"tcp": "other_loopback"}
+    better = f"[{host}]" if ":" in host else host
+    assert f"http://{better}:{port}/v1" in step(report, "tcp").fix
+
+
 async def test_localhost_in_a_container_is_the_container(free_tcp_port: int, tmp_path: Path) -> None:
     (tmp_path / ".dockerenv").touch()
     report = await examine(f"http://127.0.0.1:{free_tcp_port}/v1", root=tmp_path)

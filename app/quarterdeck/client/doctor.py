@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping
 
 from quarterdeck.client.connection import Connection
 from quarterdeck.client.output import note, out, plain
@@ -21,6 +23,7 @@ async def doctor(connection: Connection, arguments: argparse.Namespace) -> int:
         origin=arguments.origin,
         model=arguments.model,
         websocket=arguments.websocket,
+        proxies=_proxies(os.environ),
     )
     reports: list[DoctorReport] = []
     async for step in connection.client.doctor(request):
@@ -33,6 +36,12 @@ async def doctor(connection: Connection, arguments: argparse.Namespace) -> int:
     elif not reports:
         note("Nothing is known to examine. Name an address: quarterdeck doctor http://127.0.0.1:8000/v1")
     return 1 if any(report.state is StepState.FAILED for report in reports) else 0
+
+
+def _proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a program that is started here would go by; addresses of proxies can hold passwords, and do not matter."""
+    found = {name: value for name, value in environment.items() if value and name.lower().endswith("_proxy")}
+    return {name: value if name.lower() == "no_proxy" else "set" for name, value in found.items()}
 
 
 def _line(step: DoctorStep) -> str:

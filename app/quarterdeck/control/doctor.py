@@ -51,10 +51,11 @@ def router(services: Services, doctor: Doctor | None = None, environment: Mappin
     ) -> Response | list[DoctorReport]:
         """Examine an address, a backend, a client, or all that are known; the steps come as they end where asked."""
         targets = _targets(services, request)
-        everything = _nothing_named(request)
-        if everything:
+        walks = []
+        if _nothing_named(request):
             targets += _of_environment(request, os.environ if environment is None else environment)
-        steps = _walk(examiner, targets, everything, places)
+            walks = [examiner.examine_machine(request.proxies)]
+        steps = _walk([*walks, *map(examiner.examine, targets)], places)
         if LINES in accept:
             return StepStream(steps)
         return await _reports(steps, caller)
@@ -62,7 +63,7 @@ def router(services: Services, doctor: Doctor | None = None, environment: Mappin
     return routes
 
 
-async def _walk(doctor: Doctor, targets: Sequence[Target], everything: bool, places: asyncio.Semaphore) -> Steps:
+async def _walk(walks: Sequence[Steps], places: asyncio.Semaphore) -> Steps:
     if places.locked():
         raise AppError(
             "doctor_busy",
@@ -71,8 +72,7 @@ async def _walk(doctor: Doctor, targets: Sequence[Target], everything: bool, pla
             status=409,
         )
     async with places:
-        walks = [doctor.examine_machine()] if everything else []
-        for walk in [*walks, *(doctor.examine(target) for target in targets)]:
+        for walk in walks:
             async with aclosing(walk):
                 async for step in walk:
                     yield step
@@ -126,7 +126,7 @@ def _targets(services: Services, request: DoctorRequest) -> list[Target]:
     if sum(value is not None for value in (request.url, request.backend, request.client)) > 1:
         raise AppError("bad_request", "More than one thing to examine was named.", "Name url, backend or client.")
     if request.url is not None:
-        return [_target(request, request.url, request.url)]
+        return [_target(request, request.url.strip() or "No address", request.url)]
     if request.backend is not None:
         return [_of_backend(services, request, request.backend)]
     if request.client is not None:
@@ -221,4 +221,5 @@ def _target(request: DoctorRequest, title: str, url: str, key: str | None = None
         origin=request.origin or "",
         model=request.model or "",
         websocket=request.websocket or "",
+        proxies=request.proxies,
     )

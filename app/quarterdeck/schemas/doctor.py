@@ -21,7 +21,8 @@ class DoctorRequest(BaseModel):
     """One of `url`, `backend` (a server's name) and `client` (a client's name); none of them: all that is known.
 
     `origin` asks for the CORS checks of a page from there; `model` is asked for the chat (default: the first listed);
-    `websocket` is the path of a WebSocket to upgrade, such as /ws/socket.io.
+    `websocket` is the path of a WebSocket to upgrade, such as /ws/socket.io. `proxies` are variables such as HTTP_PROXY
+    and NO_PROXY of the program that would ask, by name; of a proxy only matters that one is set.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -33,6 +34,7 @@ class DoctorRequest(BaseModel):
     origin: str | None = None
     model: str | None = None
     websocket: str | None = None
+    proxies: dict[str, str] | None = None
 
 
 class DoctorStep(BaseModel):

@@ -168,5 +168,6 @@ def _path(path: str, repairs: list[Repair]) -> str:
 
 
 def _unreadable(text: str) -> StepError:
-    return StepError("bad_address", f"“{text.strip() or 'nothing'}” is not an address.",
+    said = f"“{text.strip()}” is not an address." if text.strip() else "There is no address."
+    return StepError("bad_address", said,
                    "Write it like http://127.0.0.1:8000/v1, with a port between 1 and 65535.")  # fmt: skip

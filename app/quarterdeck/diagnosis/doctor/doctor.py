@@ -82,11 +82,11 @@ class Doctor:
             yield step
         yield report(target, began, way.steps, way.address.url if way.address else target.url, way.repaired)
 
-    async def examine_machine(self) -> Steps:
-        """What on this machine itself stands in the way: containers, WSL, drivers, proxies."""
+    async def examine_machine(self, proxies: Mapping[str, str] | None = None) -> Steps:
+        """What on this machine itself stands in the way: containers, WSL, drivers, proxies (as in a target)."""
         began = datetime.now(UTC)
         steps: list[DoctorStep] = []
-        async for name, title, found in check_machine(self._machine):
+        async for name, title, found in check_machine(self._machine, self._environment if proxies is None else proxies):
             steps.append(_step(name, title, found))
             yield steps[-1]
         yield report(Target("This machine", ""), began, steps, "", None)
@@ -120,7 +120,8 @@ class _Way:
         address = self.address
         yield self._note("address", network.check_address(self._target, address))
         self.repaired = address.url if address.repairs else None
-        yield self._note("proxies", network.check_proxies(address, self._environment))
+        proxies = self._environment if self._target.proxies is None else self._target.proxies
+        yield self._note("proxies", network.check_proxies(address, proxies))
         found, numbers = await network.look_up(address, self._limits)
         yield self._note("dns", found)
         if numbers:

@@ -76,9 +76,9 @@ class Machine:
             return ""
 
 
-async def check_machine(machine: Machine) -> AsyncGenerator[tuple[str, str, Found], None]:
+async def check_machine(machine: Machine, proxies: Mapping[str, str]) -> AsyncGenerator[tuple[str, str, Found], None]:
     """Name, title and finding of each check that applies here."""
-    yield "proxies", "Proxies", check_proxies(Address("http", "127.0.0.1", 8100), machine.environment)
+    yield "proxies", "Proxies", check_proxies(Address("http", "127.0.0.1", 8100), proxies)
     yield "disk", "Disk", await asyncio.to_thread(_disk, machine)
     if machine.find("docker"):
         async for each in _docker(machine):

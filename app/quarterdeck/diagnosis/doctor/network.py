@@ -18,6 +18,7 @@ USUAL_PORTS = {
     8100: "Quarterdeck", 1234: "LM Studio", 3000: "Open WebUI", 5000: "TabbyAPI", 30000: "SGLang",
 }  # fmt: skip
 _GLANCE_S = 0.3
+_LOOPBACKS = ("127.0.0.1", "::1")
 
 
 def check_address(target: Target, address: Address) -> Found:
@@ -189,15 +190,28 @@ async def _unreached(address: Address, error: OSError | None, limits: Limits, *,
             f"There is no way to {where} from this machine.",
             "Check the network, the VPN, and whether the address belongs to this network.",
         )
-    if in_container and address.is_loopback:
+    if not address.is_loopback:
+        return failed("refused", f"No program listens at {where}.", "Start the server, or correct the port.")
+    return await _nobody_here(address, where, in_container=in_container)
+
+
+async def _nobody_here(address: Address, where: str, *, in_container: bool) -> Found:
+    """Where else on this machine the server may be."""
+    for number in _LOOPBACKS:
+        if number != address.host and await _try(number, address.port, _GLANCE_S) is None:
+            better = f"{address.scheme}://{_bracketed(number)}:{address.port}{address.path}"
+            finding = f"No program listens at {where}, but one does at {number}."
+            return failed("other_loopback", finding, f"Use {better}, or let the server listen on both.")
+    others = await _others(address)
+    seen = f" Of this machine: {', '.join(others)}." if others else ""
+    if in_container:
         return failed(
             "localhost_in_container",
             f"No program listens at {where}. Quarterdeck runs in a container, and {address.host} is the container.",
-            f"For a server outside of the container use {HOST_OF_CONTAINER} in its place; one inside must be started.",
+            f"For a server outside of the container use {HOST_OF_CONTAINER} in its place; one inside must be started."
+            f"{seen}",
         )
-    others = await _others(address) if address.is_loopback else []
-    fix = f"Start the server, or correct the port{': ' + ', '.join(others) if others else ''}."
-    return failed("refused", f"No program listens at {where}.", fix)
+    return failed("refused", f"No program listens at {where}.", f"Start the server, or correct the port.{seen}")
 
 
 async def _others(address: Address) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quarterdeck.diagnosis.doctor.secrets import clean_key, secrets_of
@@ -13,7 +14,7 @@ class Target:
 
     `origin` is the address of a web page that would ask, `websocket` the path of a WebSocket; `from_container`: the
     client that uses the address runs in a container of this machine. `is_page`: the window of a client, which has no
-    models of its own.
+    models of its own. `proxies`: the variables for proxies of the program that asks; None: those of this process.
     """
 
     title: str
@@ -24,6 +25,7 @@ class Target:
     websocket: str = ""
     from_container: bool = False
     is_page: bool = False
+    proxies: Mapping[str, str] | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
