@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from quarterdeck.diagnosis.matcher import diagnose_log, diagnose_text
+from quarterdeck.diagnosis.titles import continued
 from quarterdeck.mending.lacking import NO_TOOLS, is_over, recent
 from quarterdeck.mending.offers import Offers
 from quarterdeck.proxy.records.log import RequestLog
@@ -65,7 +66,7 @@ async def _of_attempt(view: ModelView, attempt: AttemptView, offers: Offers) -> 
 def _title(view: ModelView, attempt: AttemptView, told: Diagnosis | None) -> str:
     what = "stopped while it ran" if attempt.load_seconds is not None else "did not load"
     cause = told.title if told else title_before_start(attempt.failure_class)
-    return f"“{view.name}” {what}" + (f": {cause[:1].lower()}{cause[1:]}" if cause else "")
+    return f"“{view.name}” {what}" + (f": {continued(cause)}" if cause else "")
 
 
 def _reading(attempt: AttemptView) -> Diagnosis | None:
@@ -133,7 +134,7 @@ async def _of_requests(
         severity=Severity.CRITICAL if told.failure_class == NO_TOOLS else Severity.MEDIUM,
         source="request",
         subject=f"model:{request.model}",
-        title=f"Requests to “{request.model}” fail: {told.title[:1].lower()}{told.title[1:]}",
+        title=f"Requests to “{request.model}” fail: {continued(told.title)}",
         why=told.why,
         hint=f"Asked by {', '.join(clients)}." if clients else "",
         failure_class=told.failure_class,

@@ -14,6 +14,7 @@ from quarterdeck.diagnosis.drift.files import ConfigFile
 from quarterdeck.diagnosis.drift.git import GitState
 from quarterdeck.diagnosis.drift.plans import Way
 from quarterdeck.diagnosis.matcher import diagnose_log
+from quarterdeck.diagnosis.titles import continued
 from quarterdeck.schemas.backends import OwnerKind
 from quarterdeck.schemas.diagnosis import Evidence
 from quarterdeck.schemas.problems import Fix, FixKind, ProblemView, Severity
@@ -69,7 +70,7 @@ def _explain(problem: ProblemView, server: ServerFact) -> None:
     told = diagnose_log(server.last_words, server.kind)
     if told.kind != "failure" or told.failure_class is None:
         return
-    problem.title = f"{server.title} does not run: {told.title[:1].lower()}{told.title[1:]}"
+    problem.title = f"{server.title} does not run: {continued(told.title)}"
     problem.why, problem.failure_class, problem.evidence = told.why, told.failure_class, told.evidence
     problem.hint = "Mend that, then start it."
     problem.known_issue = told.known_issue
