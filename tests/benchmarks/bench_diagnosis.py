@@ -98,7 +98,7 @@ def costs(paths: list[Path]) -> None:
 def main() -> None:
     kinds = {Path(name).name: [Path(name)] for name in sys.argv[1:]} or {
         **{path.name: [path] for path in sorted(TESTS.glob("recorded/*.log")) if path.stat().st_size},
-        **{f"{path.name}, mixed": sorted(path.glob("*.log")) for path in sorted(TESTS.glob("logs/*"))},
+        **{f"{path.name}, mixed": sorted(path.glob("*.log")) for path in sorted(TESTS.glob("logs/*/"))},
     }
     begin = time.perf_counter()
     rules = shipped()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from quarterdeck.diagnosis import matcher
 from quarterdeck.diagnosis.matching.index import Index
 from quarterdeck.diagnosis.matching.lines import LONGEST, bare
-from quarterdeck.diagnosis.matching.reading import BLOCK, Reading
+from quarterdeck.diagnosis.matching.reading import BLOCK, MOST_WRITERS, Reading
 from quarterdeck.diagnosis.matching.service import speaks_for
 from quarterdeck.diagnosis.rules import parse_rules
 from quarterdeck.schemas.diagnosis import Diagnosis
@@ -370,3 +370,10 @@ def test_of_several_containers_each_speaks_for_itself(log: str, kind: str) -> No
 def test_what_a_model_answers_proves_nothing(line: str) -> None:
     assert told(f"{line}\n").kind == "healthy"
     assert told(f'{{"error":{{"message":"{PROOF}"}}}}\n').kind == "failure"
+
+
+def test_containers_beyond_a_number_count_as_one() -> None:
+    ship = index(rule("burst", "boiler burst", until_ready=True), ready=["engines are running"])
+    fleet = "".join(f"ship-{number} | engines are running\n" for number in range(MOST_WRITERS))
+    assert told(f"{fleet}late-1 | boiler burst\nship-1 | engines are running\n", ship).kind == "failure"
+    assert told(f"{fleet}late-1 | boiler burst\nlate-2 | engines are running\n", ship).kind == "healthy"

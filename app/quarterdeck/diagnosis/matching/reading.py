@@ -15,6 +15,9 @@ BLOCK = 256 * 1024
 MOST_VAIN = 256
 """Lines remembered as telling nothing: a program that tries again and again writes the same ones."""
 
+MOST_WRITERS = 64
+"""Containers that are told apart in one log; what more of them write counts as written by one."""
+
 KEPT_END = 48 * 1024
 """Characters of the end of a log that are kept, to see how it ended."""
 
@@ -47,6 +50,7 @@ class Reading:
         self._answered_at: dict[str, int] = {}
         self._open = set(index.wanted)
         self._vain: set[str] = set()
+        self._writers: set[str] = set()
         self._source: tuple[int, str, Found] = (0, "", {})
         self._rest = ""
         self._waiting: list[str] = []
@@ -182,9 +186,15 @@ class Reading:
             self._vain.clear()
 
     def _note(self, number: int, line: str, found: Found) -> None:
-        by = writer(line)
+        by = self._writer(line)
         for probe, match in found.items():
             self._hit(probe, Hit(number, line, match, by))
+
+    def _writer(self, line: str) -> str:
+        name = writer(line)
+        if len(self._writers) < MOST_WRITERS:
+            self._writers.add(name)
+        return name if name in self._writers else ""
 
     def _hit(self, probe: Probe, hit: Hit) -> None:
         """Note a hit. Nothing is looked for again that can change no answer, however often a log repeats it."""
