@@ -17,6 +17,7 @@ from quarterdeck.gui.dialogs.ask import Question
 from quarterdeck.gui.dialogs.fix_preview import FixPreviewDialog
 from quarterdeck.gui.pages.diagnosis import DiagnosisPage
 from quarterdeck.gui.store import Store
+from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.schemas.problems import Change, Fix, FixKind, FixPreview, Severity
 
 
@@ -317,3 +318,15 @@ def test_a_preview_does_not_outlive_its_answer(page: DiagnosisPage, qtbot: QtBot
     page.problems.cards["context"].fixes["shorter"].click()
     dialog(page, qtbot).done(QDialog.DialogCode.Rejected)
     qtbot.waitUntil(lambda: page.findChildren(FixPreviewDialog) == [])
+
+
+def test_words_in_the_place_of_content_take_no_more_room_than_they_need(qtbot: QtBot) -> None:
+    empty = EmptyState()
+    qtbot.addWidget(empty)
+    empty.resize(900, 400)
+    empty.show_state("ok", "Nothing is wrong", "No model is known to have a problem.")
+    needed = empty.words.height()
+    empty.show_state("error", "Not connected", "This appears when the core answers again. " * 8)
+    assert empty.words.height() > needed
+    empty.show_state("ok", "Nothing is wrong", "No model is known to have a problem.")
+    assert empty.words.height() == needed

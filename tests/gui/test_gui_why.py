@@ -263,6 +263,8 @@ def test_the_worst_problem_is_on_the_card() -> None:
     assert why_line([], {}) == ""
     assert why_line([make_problem("one", known_issue="x")], {}) == "Known issue: x"
     assert why_line([make_problem("one")], {}) == "Why? The context does not fit"
+    both = make_problem("one", known_issue="x", failure_class="connection_refused")
+    assert why_line([both], {}) == "Why? The context does not fit – a known issue"
     # Its name stands over the line already.
     named = make_problem("one", title="“qwen3-8b” did not load: two options contradict each other")
     assert why_line([named], {}) == "Why? Two options contradict each other"

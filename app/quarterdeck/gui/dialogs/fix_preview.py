@@ -7,10 +7,12 @@ from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
+    QFrame,
     QGridLayout,
     QLabel,
     QPlainTextEdit,
     QPushButton,
+    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -21,6 +23,8 @@ from quarterdeck.gui.widgets.words import words
 from quarterdeck.schemas.problems import Change, Fix, FixPreview
 
 MOST_LINES = 16
+WIDE_IN_LETTERS = 100
+SHARE_OF_SCREEN = 0.5
 HEADINGS = ("What", "Now", "Then")
 
 
@@ -32,7 +36,9 @@ class FixPreviewDialog(QDialog):
         self.setWindowTitle(preview.title)
         self.setAccessibleName(preview.title)
         self.setWindowModality(Qt.WindowModality.WindowModal)
-        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * WIDTH_IN_LETTERS + 2 * MARGIN)
+        long = [change for change in preview.changes if is_long(change)]
+        letters = WIDE_IN_LETTERS if long else WIDTH_IN_LETTERS
+        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * letters + 2 * MARGIN)
         column = QVBoxLayout(self)
         column.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         column.setSpacing(14)
@@ -40,14 +46,32 @@ class FixPreviewDialog(QDialog):
         short = [change for change in preview.changes if not is_long(change)]
         if short:
             column.addLayout(_table(short))
-        for change in preview.changes:
-            if is_long(change):
-                column.addWidget(words("muted", change.what))
-                column.addWidget(_difference(change))
+        if long:
+            column.addWidget(self._differences(long), 1)
         self.consequence = words("", _consequence(fix, preview))
         self.consequence.setVisible(bool(self.consequence.text()))
         column.addWidget(self.consequence)
         column.addWidget(self._buttons(fix, preview))
+
+    def _differences(self, changes: list[Change]) -> QScrollArea:
+        """All of them, as far as the screen has room for them; the rest is a turn of the wheel away."""
+        body = QWidget()
+        body.setProperty("plain", "true")
+        column = QVBoxLayout(body)
+        column.setContentsMargins(0, 0, 0, 0)
+        for change in changes:
+            column.addWidget(words("muted", change.what))
+            column.addWidget(_difference(change))
+        column.addStretch()
+        area = QScrollArea()
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(body)
+        room = int(self.screen().availableGeometry().height() * SHARE_OF_SCREEN)
+        area.setMinimumHeight(min(body.sizeHint().height(), room))
+        return area
 
     def _buttons(self, fix: Fix, preview: FixPreview) -> QDialogButtonBox:
         box = QDialogButtonBox()

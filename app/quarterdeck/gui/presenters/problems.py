@@ -122,9 +122,11 @@ def why_line(views: Sequence[ProblemView], titles: Mapping[str, str]) -> str:
     if not views:
         return ""
     worst = views[0]
-    if worst.known_issue is not None:
-        return f"Known issue: {titles.get(worst.known_issue, worst.known_issue)}"
-    return f"Why? {_without_subject(worst)}"
+    known = worst.known_issue
+    if known is not None and worst.failure_class is None:
+        return f"Known issue: {titles.get(known, known)}"
+    # Where the cause was made out it says more than the title of an issue that holds for many.
+    return f"Why? {_without_subject(worst)}{' – a known issue' if known is not None else ''}"
 
 
 def _without_subject(view: ProblemView) -> str:
@@ -208,4 +210,6 @@ def is_long(change: Change) -> bool:
 def difference(change: Change) -> str:
     """A change of several lines: what goes and what comes, with the lines around it."""
     lines = unified_diff(change.before.splitlines(), change.after.splitlines(), "now", "then", n=2, lineterm="")
-    return "\n".join(line for line in lines if not line.startswith(("--- ", "+++ ")))
+    told = [line for line in lines if not line.startswith(("--- ", "+++ "))]
+    # Between parts that are far from each other there is a gap; what it is counted as means nothing to people.
+    return "\n".join("⋯" if line.startswith("@@") else line for line in told[1:])

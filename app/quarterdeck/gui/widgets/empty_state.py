@@ -88,7 +88,7 @@ class EmptyState(QWidget):
             # A centred label gets neither the width nor the height that its wrapped text needs unless it is told.
             lines = label.text().splitlines()
             width = min(room, max(label.fontMetrics().horizontalAdvance(line) for line in lines) + 16)
-            label.setMinimumWidth(0)  # Its height is never told for less than that.
+            label.setMinimumSize(0, 0)  # What it needs is never told for less than that.
             label.setFixedSize(width, label.heightForWidth(width))
 
     @Slot()
