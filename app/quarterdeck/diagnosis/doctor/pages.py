@@ -22,7 +22,8 @@ STRANGER = "https://stranger.invalid"
 """A page that no server has reason to trust."""
 
 _NAMES = (
-    "In Open WebUI: CORS_ALLOW_ORIGIN; in Ollama: OLLAMA_ORIGINS; in Quarterdeck: “Allowed web origins” in Settings."
+    "In Open WebUI: CORS_ALLOW_ORIGIN; in Ollama: OLLAMA_ORIGINS; in vLLM: --allowed-origins; "
+    "in Quarterdeck: “Allowed web origins” in Settings."
 )
 
 
