@@ -25,8 +25,10 @@ from quarterdeck.gui.pages.models import ModelsPage
 from quarterdeck.gui.pages.requests import RequestsPage
 from quarterdeck.gui.presenters.logs import OWN_SOURCE, to_row
 from quarterdeck.gui.presenters.problems import of_request, why_line
+from quarterdeck.gui.presenters.text import sentence_start
 from quarterdeck.gui.presenters.why import chosen_source, explanation, patch_words, service_of
 from quarterdeck.gui.store import Store
+from quarterdeck.gui.widgets.evidence import EvidenceList
 from quarterdeck.gui.window import MainWindow
 from quarterdeck.schemas.backends import LogLine
 from quarterdeck.schemas.diagnosis import Diagnosis, Evidence, Remedy
@@ -270,6 +272,33 @@ def test_the_worst_problem_is_on_the_card() -> None:
     assert why_line([named], {}) == "Why? Two options contradict each other"
     other = make_problem("one", title="Tool calls: declared and running differ")
     assert why_line([other], {}) == "Why? Tool calls: declared and running differ"
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [("two options", "Two options"), ("vLLM does not run", "vLLM does not run"), ("n_ctx is 0", "n_ctx is 0"),
+     ("llama.cpp ended", "llama.cpp ended"), ("queued.", "Queued."), ("", "")],
+)  # fmt: skip
+def test_a_sentence_begins_with_a_capital_or_a_name(text: str, start: str) -> None:
+    assert sentence_start(text) == start
+
+
+def test_evidence_without_a_line_has_no_number(qtbot: QtBot) -> None:
+    shown = EvidenceList()
+    qtbot.addWidget(shown)
+    shown.show_lines([Evidence(line=0, text="HTTP 400"), Evidence(line=12, text="refused")])
+    assert shown.lines == ["HTTP 400", "12  refused"]
+
+
+def test_long_evidence_wraps_where_it_is_narrow(qtbot: QtBot) -> None:
+    shown = EvidenceList()
+    qtbot.addWidget(shown)
+    shown.resize(900, 100)
+    shown.show_lines([Evidence(line=1, text="word " * 20)])
+    shown.show()
+    wide = shown.height()
+    shown.resize(300, 100)
+    qtbot.waitUntil(lambda: shown.height() > wide)
 
 
 def test_a_request_shows_the_load_that_refused_it() -> None:

@@ -107,5 +107,7 @@ def inside(text: str) -> str:
 
 
 def sentence_start(text: str) -> str:
-    """The text with its first letter as a capital and the rest as it is."""
-    return text[:1].upper() + text[1:]
+    """The text with its first letter as a capital and the rest as it is; names such as vLLM stay as they are."""
+    word = text.partition(" ")[0].rstrip(".,:;")
+    is_name = word[1:] != word[1:].lower() or "_" in word or "." in word
+    return text if is_name else text[:1].upper() + text[1:]

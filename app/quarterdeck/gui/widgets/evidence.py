@@ -48,9 +48,11 @@ class EvidenceList(QListWidget):
         self.clear()
         digits = max((len(str(line.line)) for line in lines), default=1)
         for line in lines:
-            item = QListWidgetItem(f"{line.line:>{digits}}  {_shortened(line.text.strip())}")
+            # What is not from a log or a file has no number.
+            number, spoken = (f"{line.line:>{digits}}  ", f"Line {line.line}: ") if line.line else ("", "")
+            item = QListWidgetItem(f"{number}{_shortened(line.text.strip())}")
             item.setData(LINE, line.line)
-            item.setData(Qt.ItemDataRole.AccessibleTextRole, f"Line {line.line}: {line.text.strip()}")
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{spoken}{line.text.strip()}")
             item.setToolTip(line.text.strip())
             self.addItem(item)
         self.setVisible(bool(lines))
@@ -85,6 +87,7 @@ class EvidenceList(QListWidget):
         shade = theme.tokens().error
         self.setStyleSheet(
             f"QListWidget#evidence {{ background: {shade.bg}; border: 1px solid {shade.line}; padding: {PADDING}px; }}"
+            f"QListWidget#evidence:focus {{ border: 1px solid {shade.fg}; }}"
             f"QListWidget#evidence::item {{ color: {theme.tokens().text}; padding: 2px 0; }}"
         )
 
