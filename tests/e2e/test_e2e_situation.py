@@ -47,7 +47,7 @@ def test_two_clicks_make_everything_work(found: Situation, starter_file: Path) -
     _check_gateway(found)
     items = {each["name"]: each for each in found.serve.http.post("/api/report/checklist").json()}
     passed = {name for name, item in items.items() if item["passed"]}
-    assert passed == {"gateway", "models", "routes", "tools", "logs"}, items
+    assert passed == {"gateway", "models", "routes", "tools", "logs"}, items["logs"]
     assert found.serve.http.get("/api/report").json()["assessment"] == "Everything that is known runs as declared."
 
     for _ in range(3):
@@ -60,7 +60,7 @@ def _check_report(found: Situation) -> None:
     page = command(found.serve.data_dir, "status", "--markdown").out
     for text in (
         "LiteLLM is down; vLLM with qwen2.5-coder-7b cannot call tools",
-        "The unit litellm.service ended 2 h 49 min ago",
+        "The unit litellm.service ended 2 h ",
         "| running with a defect |",
         "Models (4): llama3.1:latest, qwen2.5-coder:7b, qwen-coder-vllm, dolphin-uncensored-vllm",
         "1 model on vLLM; fails fast",

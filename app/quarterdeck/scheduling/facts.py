@@ -253,13 +253,15 @@ class FactFinder:
         return await asyncio.to_thread(_file_facts, servers, followed, self._settings().litellm_config)
 
     async def _log_errors(self, servers: tuple[ServerFact, ...]) -> dict[str, str]:
-        """The newest error of each server's log within LOG_AGE; an empty text where there is none."""
+        """The newest error of each server's log within LOG_AGE, since it was started; empty where there is none."""
         found: dict[str, str] = {}
         for server in servers:
             lines = await self._lines(server)
             if lines is None:
                 continue
             since = datetime.now(UTC) - LOG_AGE
+            if server.started_at is not None:
+                since = max(since, datetime.fromtimestamp(server.started_at, UTC))
             wrong = [line.text for line in lines if line.level == "error" and line.at >= since]
             found[server.name] = wrong[-1] if wrong else ""
         return found
