@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 from fake_ollama import FakeOllama, fake_ollama
-from recorded_server import RecordedServer, models, serve
+from recorded_server import RecordedServer, models, reply, serve
 from scripted_core import ScriptedCore, scripted_core
 
 from quarterdeck.client.api import ApiClient
@@ -111,6 +111,23 @@ class TestServers:
         assert error_of(await call("POST", "/api/servers", json={"url": shared_core.public_url})) == (
             400, "own_address",
         )  # fmt: skip
+
+    async def test_an_address_is_looked_at_and_not_kept(self, call: Call, server: RecordedServer) -> None:
+        seen = (await call("POST", "/api/verify", json={"url": f"{server.url}/v1", "key": "sk-once"})).json()
+        assert (seen["ok"], seen["url"], seen["models"]) == (True, server.url, ["phi-4", "gemma-3"])
+        assert "lists 2 models" in seen["sentence"]
+        assert "Bearer sk-once" in server.keys
+        nothing = (await call("POST", "/api/verify", json={"url": "http://127.0.0.1:9"})).json()
+        assert (nothing["ok"], nothing["models"]) == (False, [])
+        assert "127.0.0.1:9" in nothing["sentence"]
+        assert error_of(await call("POST", "/api/verify", json={"url": "no address"})) == (400, "bad_address")
+        assert server.url not in [each["address"] for each in (await call("GET", "/api/backends")).json()]
+
+    async def test_a_server_that_wants_a_key_is_not_well(self, call: Call) -> None:
+        refusal = {"error": {"message": "Incorrect API key provided"}}
+        async with serve({"/v1/models": reply(refusal, 401), "/health": models()}) as closed:
+            seen = (await call("POST", "/api/verify", json={"url": closed.url})).json()
+        assert (seen["ok"], "API key" in seen["sentence"]) == (False, True)
 
     async def test_presets_tell_what_to_fill_in(self, call: Call) -> None:
         presets = (await call("GET", "/api/servers/presets")).json()

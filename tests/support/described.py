@@ -21,7 +21,7 @@ _STRICTER = (
     "/api/connect/test", "/api/doctor", "/api/estimate", "/api/events",
     "/api/import", "/api/keys", "/api/models", "/api/models/{name}/config",
     "/api/orchestrate/load", "/api/routing", "/api/routing/test", "/api/servers", "/api/settings",
-    "/v1/completions",
+    "/api/verify", "/v1/completions",
 )  # fmt: skip
 # These are also paths of what carries such a name: a model "a/config", a known issue "export".
 _NAMES_TOO = r"^/api/(models|backends)/\{name\}/|^/api/servers/presets$|^/api/known-issues/export$"
@@ -106,7 +106,7 @@ def _keep_here(_context: Any, case: schemathesis.Case, _kwargs: Any) -> None:
     body = case.body
     if not isinstance(body, dict):
         return
-    if case.path in ("/api/servers", "/api/models") and isinstance(body.get("url"), str):
+    if case.path in ("/api/servers", "/api/models", "/api/verify") and isinstance(body.get("url"), str):
         body["url"] = NOTHING_LISTENS
     if case.path == "/api/doctor":
         body["url"] = NOTHING_LISTENS

@@ -20,6 +20,7 @@ from quarterdeck.errors import AppError
 from quarterdeck.hardware.processes import stop_process
 from quarterdeck.proxy.disconnect import until_disconnect
 from quarterdeck.schemas.backends import BackendKind, BackendView, PullProgress, ServerCreate, ServerPreset
+from quarterdeck.schemas.discovery import FoundServer, ServerState, Verification, VerifyRequest
 
 
 class ProcessToStop(BaseModel):
@@ -54,6 +55,11 @@ class OllamaCopy(BaseModel):
 def router(services: Services) -> APIRouter:
     """Routes about what runs outside of our own engines."""
     routes = APIRouter(prefix="/api", tags=["servers"], route_class=StrictRoute)
+
+    @routes.post("/verify")
+    async def verify(asked: VerifyRequest) -> Verification:
+        """Look at an address as a client would that is about to use it; nothing is kept."""
+        return _verification(await services.servers.verify(asked.url, asked.key))
 
     @routes.get("/servers/presets")
     async def presets() -> list[ServerPreset]:
@@ -155,3 +161,18 @@ def _library(services: Services) -> OllamaLibrary:
     backend = services.scheduler.backends[BackendKind.OLLAMA]
     assert isinstance(backend, OllamaBackend)
     return backend.library
+
+
+def _verification(found: FoundServer) -> Verification:
+    ok = found.kind is not None and found.state in (ServerState.UP, ServerState.DEFECT)
+    named = found.title if found.version is None else f"{found.title} {found.version}"
+    count = f"{len(found.models):,} {'model' if len(found.models) == 1 else 'models'}"
+    return Verification(
+        ok=ok,
+        url=found.url,
+        title=found.title,
+        kind=found.kind,
+        version=found.version,
+        sentence=f"{named} answers and lists {count}." if ok else found.detail or f"{named} is no model server.",
+        models=[model.name for model in found.models],
+    )

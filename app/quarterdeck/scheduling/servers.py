@@ -134,6 +134,10 @@ class Servers:
         if self._looked_at is not None and time.monotonic() - self._looked_at > REFRESH_SECONDS:
             await asyncio.wait([spawn(self._refresh_quietly(), name="look at servers")], timeout=CATCH_UP_SECONDS)
 
+    async def verify(self, url: str, key: str | None) -> FoundServer:
+        """What answers at an address, which is not made known by that. Raises AppError `bad_address`."""
+        return await self._ask(Wanted(server_list.address_of(url, None), Origin.FOUND, key=key or None))
+
     async def add(self, new: ServerCreate) -> BackendView:
         """Make a server known and ask what it is; one that is down is added too, and its view says so.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from quarterdeck.schemas.backends import BackendKind, Owner
 
@@ -66,6 +66,27 @@ class FoundServer(BaseModel):
     pid: int | None = None
     process: str | None = None
     models: list[FoundModel] = Field(default_factory=list)
+
+
+class VerifyRequest(BaseModel):
+    """An address, with or without /v1, to be looked at with a key or without one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str
+    key: str | None = None
+
+
+class Verification(BaseModel):
+    """Whether a language-model server answers at an address and lists its models; `sentence` says what is there."""
+
+    ok: bool
+    url: str
+    title: str
+    kind: BackendKind | None = None
+    version: str | None = None
+    sentence: str
+    models: list[str] = Field(default_factory=list)
 
 
 class PassedOver(BaseModel):
