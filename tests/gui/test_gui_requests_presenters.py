@@ -30,6 +30,13 @@ from quarterdeck.proxy.turn import FROM_CACHE, PROBE
 LINES = st.lists(st.sampled_from(["a", "b", "{", '"x": 1,', '"x": 1', ""]), max_size=12)
 
 
+def test_a_request_that_was_refused_unread_is_called_by_its_path() -> None:
+    refused = to_row(make_request(1, status=401, model="", asked="", path="/v1/models", error="This needs a key."))
+    assert (refused.model, refused.operation, kind(refused.view)) == ("/v1/models", "", "OpenAI")
+    named = to_row(make_request(1, status=404, model="", asked="nobody"))
+    assert (named.model, named.operation) == ("nobody", "Chat")
+
+
 def test_every_outcome_has_a_word() -> None:
     told = {status: outcome(make_request(1, status=status)) for status in (200, 404, 499, 502)}
     assert [badge.word for badge in told.values()] == ["Answered", "Refused, 404", "Client left", "Failed, 502"]
@@ -42,7 +49,7 @@ def test_names_are_told_once() -> None:
     assert to_row(make_request(1)).model == "qwen3-8b"
     assert to_row(make_request(1, asked="gpt-4o")).model == "gpt-4o → qwen3-8b"
     assert to_row(make_request(1, asked="gpt-5", model="")).model == "gpt-5"
-    assert to_row(make_request(1, asked="", model="")).model == "n/a"
+    assert to_row(make_request(1, asked="", model="")).model == "/v1/chat/completions"
     assert kind(make_request(1, operation="embeddings", dialect="ollama")) == "Embeddings · Ollama"
     assert kind(make_request(1, operation="new", dialect="other")) == "new · other"
     assert changes(make_request(1, dropped=["n"], applied=["a", "b"])) == "3 changes"

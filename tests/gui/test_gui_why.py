@@ -24,7 +24,7 @@ from quarterdeck.gui.pages.logs import LogsPage
 from quarterdeck.gui.pages.models import ModelsPage
 from quarterdeck.gui.pages.requests import RequestsPage
 from quarterdeck.gui.presenters.logs import OWN_SOURCE, to_row
-from quarterdeck.gui.presenters.problems import of_request, why_line
+from quarterdeck.gui.presenters.problems import of_request, refusals, why_line
 from quarterdeck.gui.presenters.text import sentence_start
 from quarterdeck.gui.presenters.why import chosen_source, explanation, patch_words, service_of
 from quarterdeck.gui.store import Store
@@ -272,6 +272,15 @@ def test_the_worst_problem_is_on_the_card() -> None:
     assert why_line([named], {}) == "Why? Two options contradict each other"
     other = make_problem("one", title="Tool calls: declared and running differ")
     assert why_line([other], {}) == "Why? Tool calls: declared and running differ"
+
+
+def test_a_refused_client_has_its_problem_beside_the_request() -> None:
+    key = make_problem("key", subject="client:laptop", why="laptop: This address needs an API key.")
+    name = make_problem("name", subject="client:laptop", title="A client asks for “gpt-5”", why="It is unknown.")
+    refused = make_request(1, status=401, model="", asked="", error="This address needs an API key.")
+    assert refusals([name, key], refused) == [key]
+    unknown = make_request(1, status=404, model="", asked="gpt-5", error="There is no model named “gpt-5”.")
+    assert refusals([name, key], unknown) == [name]
 
 
 @pytest.mark.parametrize(

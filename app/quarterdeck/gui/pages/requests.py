@@ -24,7 +24,7 @@ from quarterdeck.gui import theme
 from quarterdeck.gui.dialogs.ask import confirm
 from quarterdeck.gui.models.request_list import CAP, FilteredRequests, RequestList
 from quarterdeck.gui.presenters.hardware import Note
-from quarterdeck.gui.presenters.problems import of_request, why_line
+from quarterdeck.gui.presenters.problems import of_request, refusals, why_line
 from quarterdeck.gui.presenters.requests import RequestFilter, RequestRow, figures, models_in, to_row
 from quarterdeck.gui.presenters.text import counted
 from quarterdeck.gui.widgets.elided import ElidedLabel
@@ -235,8 +235,11 @@ class RequestsPage(QWidget):
     def _show_why(self) -> None:
         row = self.detail.row
         if row is not None:
-            known = self._store.problems.about(f"model:{row.view.model}") if row.view.error else []
-            self.detail.show_why(why_line(of_request(known, row.view.error or ""), self._store.problems.titles))
+            watch, view = self._store.problems, row.view
+            of_model = of_request(watch.about(f"model:{view.model}"), view.error or "") if view.error else []
+            of_client = refusals(watch.about(f"client:{view.key or view.client}"), view) if view.error else []
+            known = of_model or of_client
+            self.detail.show_why(why_line(known, watch.titles), known[0].subject if known else "")
 
     async def _fetch_texts(self, identity: str) -> None:
         try:

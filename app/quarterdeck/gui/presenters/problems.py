@@ -11,6 +11,7 @@ from quarterdeck.gui.presenters.badges import Badge, Tone
 from quarterdeck.gui.presenters.text import counted, inside, moment, sentence_start
 from quarterdeck.schemas.diagnosis import Evidence
 from quarterdeck.schemas.problems import AppliedFix, Change, Fix, FixKind, FixPreview, FixResult, ProblemView, Severity
+from quarterdeck.schemas.requests import RequestView
 
 MACHINE = "machine"
 LONGEST_VERB = 28
@@ -148,6 +149,12 @@ def of_request(views: Sequence[ProblemView], error: str) -> list[ProblemView]:
     """
     asked = [view for view in views if view.source == "request" or (error and error in view.why)]
     return sorted(asked, key=lambda view: not any(line.text.strip() in error for line in view.evidence))
+
+
+def refusals(views: Sequence[ProblemView], request: RequestView) -> list[ProblemView]:
+    """The problems of a client that a refused request of it shows: those with its error, or the name it asked for."""
+    asked, error = f"“{request.asked}”", request.error or ""
+    return [view for view in views if error in view.why or (request.asked and asked in f"{view.title} {view.why}")]
 
 
 def verb(fix: Fix) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from quarterdeck.gui.presenters.badges import Badge, Tone
 from quarterdeck.gui.presenters.changes import remarks
-from quarterdeck.gui.presenters.text import UNKNOWN, counted, duration
+from quarterdeck.gui.presenters.text import counted, duration
 from quarterdeck.schemas.requests import RequestView
 
 CLIENT_LEFT = 499
@@ -75,7 +75,8 @@ def to_row(view: RequestView, backend_title: str = "") -> RequestRow:
         view=view,
         time=f"{view.at.astimezone():%H:%M:%S}",
         badge=outcome(view),
-        model=" → ".join(names) or UNKNOWN,
+        # One that was refused before it was read has but its path.
+        model=" → ".join(names) or view.path,
         operation=operation(view),
         dialect=dialect(view),
         backend=backend_title or view.backend or "",
@@ -106,7 +107,9 @@ def failed(view: RequestView) -> bool:
 
 
 def operation(view: RequestView) -> str:
-    """What was asked."""
+    """What was asked; empty where the request was refused before it was read."""
+    if not (view.model or view.asked) and failed(view):
+        return ""
     return _OPERATIONS.get(view.operation, view.operation)
 
 
@@ -117,7 +120,7 @@ def dialect(view: RequestView) -> str:
 
 def kind(view: RequestView) -> str:
     """What was asked, and in whose words."""
-    return f"{operation(view)} · {dialect(view)}"
+    return " · ".join(part for part in (operation(view), dialect(view)) if part)
 
 
 def changes(view: RequestView) -> str:

@@ -40,6 +40,7 @@ class RequestDetailPanel(QFrame):
         super().__init__(parent)
         self.setProperty("card", True)
         self.row: RequestRow | None = None
+        self._subject = ""
         self._build()
         theme.notifier.changed.connect(self._icons)
         self._icons()
@@ -108,15 +109,16 @@ class RequestDetailPanel(QFrame):
         self.row = row
         view = row.view
         self._badge.show_badge(row.badge)
-        self._title.setText(f"{row.model} · {row.operation}")
+        self._title.setText(" · ".join(part for part in (row.model, row.operation) if part))
         self.setAccessibleName(f"Details of the request for {row.model}, {row.badge.word}")
         self.error.setText(view.error or "")
         self.error.setVisible(bool(view.error))
         self._show_summary(facts(row), remarks(view))
         self.show_texts(RequestDetail(request=view))
 
-    def show_why(self, words: str) -> None:
-        """The line that leads to the problem which the request shows; empty where there is none."""
+    def show_why(self, words: str, subject: str) -> None:
+        """The line that leads to the problem of `subject` which the request shows; empty where there is none."""
+        self._subject = subject
         self.why.setText(words)
         self.why.setVisible(bool(words))
 
@@ -157,8 +159,8 @@ class RequestDetailPanel(QFrame):
 
     @Slot()
     def _open_why(self) -> None:
-        if self.row is not None:
-            self.why_wanted.emit(f"model:{self.row.view.model}")
+        if self._subject:
+            self.why_wanted.emit(self._subject)
 
     @Slot()
     def _icons(self) -> None:
