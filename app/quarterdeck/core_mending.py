@@ -24,6 +24,7 @@ from quarterdeck.mending.makers import (
     AliasMaker,
     FileMaker,
     LoadConfigMaker,
+    LoadMaker,
     Maker,
     MemoryMaker,
     PlaceholderKeyMaker,
@@ -120,6 +121,7 @@ class Mending:
         )
         makers: dict[FixKind, Maker] = {
             FixKind.LOAD_CONFIG: LoadConfigMaker(scheduler),
+            FixKind.LOAD: LoadMaker(Trial(scheduler)),
             FixKind.SETTING: SettingMaker(settings, change, Trial(scheduler)),
             FixKind.ALIAS: AliasMaker(scheduler.catalog),
             FixKind.PLACEHOLDER_KEY: PlaceholderKeyMaker(servers),

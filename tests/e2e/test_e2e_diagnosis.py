@@ -153,4 +153,8 @@ def test_an_engine_that_dies_while_it_serves(serve: Serve, starter_file: Path) -
     )
     assert found["title"] == "“dies” stopped while it ran: the engine crashed"
     assert serve.attempts(name)[0]["circumstances"]["host_total_bytes"]
+    assert [each["subject"] for each in serve.http.get("/api/problems").json() if "server" in each["subject"]] == []
+    again = {"problem_id": found["id"], "fix_id": "again"}
+    assert serve.http.post("/api/fixes/apply", json=again, timeout=100).raise_for_status().json()["worked"] is True
+    serve.unload()
     serve.http.delete(f"/api/models/{name}").raise_for_status()

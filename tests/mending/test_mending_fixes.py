@@ -10,7 +10,7 @@ import pytest
 from fake_backend import Act
 from fake_engine import FakeEngine
 from mender import Mender
-from scripted_core import ScriptedCore
+from scripted_core import ScriptedCore, wait_for
 
 
 def fail(core: ScriptedCore, name: str, act: Act) -> None:
@@ -108,6 +108,20 @@ def test_a_load_that_takes_too_long_gets_more_time(core: ScriptedCore, mender: M
     assert core.core.preferences.current.load_timeout == 2 * limit
     mender.undo(result["undo_id"]).raise_for_status()
     assert core.core.preferences.current.load_timeout == limit
+
+
+def test_a_model_whose_engine_died_is_loaded_again(core: ScriptedCore, mender: Mender) -> None:
+    name = core.add()
+    load(core, name)
+    core.backend.die(name)
+    wait_for(lambda: loaded(core) == [])
+    problem = mender.problem(f"model:{name}")
+    assert "stopped while it ran" in problem["title"]
+    assert mender.ask("preview", problem, "load")["changes"] == []
+    result = mender.ask("apply", problem, "load")
+    assert (result["worked"], result["undo_id"]) == (True, None)
+    assert loaded(core) == [name]
+    assert not any(each["subject"] == f"model:{name}" for each in core.http.get("/api/problems").json())
 
 
 def test_every_model_failing_is_the_fault_of_the_machine(core: ScriptedCore, mender: Mender) -> None:

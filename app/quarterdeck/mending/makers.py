@@ -114,6 +114,24 @@ class LoadConfigMaker:
         self._scheduler.forgive(view.name)
 
 
+class LoadMaker:
+    """Loads a model again as it is."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+
+    async def preview(self, fix: Fix) -> FixPreview:
+        words = f"“{fix.target}” is loaded as it is; it may end in the same way."
+        return FixPreview(title=fix.title, changes=[], consequence=words, undoable=False)
+
+    async def make(self, fix: Fix) -> Made:
+        worked, sentence = await self._trial.run(fix.target)
+        return Made(sentence, [], worked)
+
+    async def undo(self, back: Mapping[str, Any]) -> str:
+        raise AppError("cannot_undo", "Nothing was changed.", "Unload the model if it is not needed.", status=409)
+
+
 class SettingMaker:
     """Changes one setting."""
 

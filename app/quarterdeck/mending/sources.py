@@ -60,6 +60,9 @@ async def _of_attempt(view: ModelView, attempt: AttemptView, offers: Offers) -> 
         since=attempt.started_at,
     )
     await offers.put(problem, view, told.remedies if told else [])
+    if attempt.load_seconds is not None:
+        title = f"Load “{view.name}” again"
+        problem.fixes.append(Fix(id="again", kind=FixKind.LOAD, title=title, target=view.name, undoable=False))
     return problem
 
 

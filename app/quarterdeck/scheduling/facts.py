@@ -129,11 +129,16 @@ class FactFinder:
                 yield self._of_view(view)
 
     def _is_meant(self, view: BackendView) -> bool:
-        """Whether a server matters: it is there, has an owner or a model, or failed. Who has no Ollama misses none."""
-        if view.owner.kind in _SERVICES or view.state is BackendState.FAILED:
+        """Whether a server matters: it is there, has an owner or a model, or failed. Who has no Ollama misses none.
+
+        An engine that has no server of its own fails with a model, and is told of there.
+        """
+        if view.owner.kind in _SERVICES:
             return True
         if not view.address:
             return False
+        if view.state is BackendState.FAILED:
+            return True
         rests = view.state is BackendState.STOPPED and view.name in self._scheduler.backends
         return not rests or any(model.backend == view.name for model in self._scheduler.catalog.all())
 

@@ -24,6 +24,7 @@ class FixKind(StrEnum):
     """What a fix does. Each kind has one maker in `mending/makers.py`."""
 
     LOAD_CONFIG = "load_config"
+    LOAD = "load"
     SETTING = "setting"
     ALIAS = "alias"
     PLACEHOLDER_KEY = "placeholder_key"
