@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 from engine_room import VLLM_CONFIG, free_port
 from live_engines import LOCKED, OLLAMA_CONTEXT, TAG, Live, Problem, live_engines
@@ -21,7 +22,8 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(300)]
 needs_llama_server = needs(LLAMA_SERVER, "what is told of its failures")
 needs_ollama = needs(OLLAMA, "what is told of its failures")
 needs_litellm = needs(LITELLM, "what is told of its failures")
-needs_vllm = pytest.mark.usefixtures("vllm_is_there")
+needs_vllm = needs(VLLM, "what is told of its failures")
+needs_its_model = needs(VLLM_MODEL, "what is told of vLLM's failures")
 
 LONG = "word " * 300
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
@@ -46,13 +48,6 @@ def live(tmp_path_factory: pytest.TempPathFactory, starter_file: Path) -> Iterat
 def ollama(live: Live) -> Live:
     live.make_ollama_model()
     return live
-
-
-@pytest.fixture
-def vllm_is_there() -> None:
-    for program in (VLLM, VLLM_MODEL):
-        if not program.exists():
-            pytest.skip(f"{program.name} is not installed: what is told of vLLM's failures is not tested")
 
 
 def named(problem: Problem, failure_class: str, proof: str = "") -> None:
@@ -144,7 +139,43 @@ def test_a_server_that_wants_a_key(live: Live) -> None:
     live.remove(name)
 
 
+@needs_llama_server
+def test_a_name_that_no_model_has(live: Live) -> None:
+    name, asked = "has another name", "gpt-4o-mini"
+    live.add(name, path=str(live.starter), backend="llama-server")
+    live.load(name).raise_for_status()
+    assert live.chat(asked).status_code == 404
+    problem = live.of_client("model_not_found")
+    named(problem, "model_not_found")
+    assert asked in problem["title"]
+    result = live.mend(problem, "alias")
+    assert live.chat(asked).status_code == 200
+    live.take_back(result)
+    live.remove(name)
+
+
+def test_a_client_with_a_wrong_key(live: Live) -> None:
+    key = live.serve.http.post("/api/keys", json={"name": "somebody"}).raise_for_status().json()
+    headers = {"Authorization": f"Bearer {key['key']}-wrong"}
+    answer = httpx.get(f"{live.serve.url}/v1/models", headers=headers, trust_env=False)
+    assert answer.status_code == 401
+    named(live.of_client("auth_invalid_key"), "auth_invalid_key")
+
+
 # -- Ollama
+
+
+@needs_ollama
+@needs_llama_server
+def test_another_program_is_on_the_port_of_ollama(live: Live) -> None:
+    name = "crowded out"
+    live.add(name, backend="ollama", url=live.ollama_url, served_name=TAG)
+    live.act("ollama", "stop")
+    with live.locked_server("any", live.ollama_port):
+        problem = live.fails(name)
+    named(problem, "port_in_use")
+    assert "llama-server (process" in problem["why"]
+    live.remove(name)
 
 
 @needs_ollama
@@ -302,6 +333,7 @@ FAULTS = (
 
 
 @needs_vllm
+@needs_its_model
 @pytest.mark.parametrize("name", VLLM_DAMAGE)
 def test_a_model_folder_of_vllm(live: Live, name: str) -> None:
     damage, failure_class, proof = VLLM_DAMAGE[name]
@@ -313,6 +345,7 @@ def test_a_model_folder_of_vllm(live: Live, name: str) -> None:
 
 
 @needs_vllm
+@needs_its_model
 @pytest.mark.timeout(600)
 def test_a_vllm_with_one_fault_behind_the_other(live: Live) -> None:
     """A start takes long, so each trial of a fix is at once the failure that comes next."""

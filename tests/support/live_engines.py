@@ -74,10 +74,24 @@ class Live:
             return next((each for each in told if failure_class in (None, each["failure_class"])), None)
 
         try:
-            return dict(wait_for(found, subject) or {})
+            problem = wait_for(found, subject)
+            assert problem is not None
+            return problem
         except AssertionError:
             told = [(each["subject"], each["failure_class"], each["title"]) for each in self._problems()]
             raise AssertionError(f"no problem of {subject} with the class {failure_class}: {told}") from None
+
+    def of_client(self, failure_class: str) -> Problem:
+        """The problem of some client with that class."""
+        told = wait_for(
+            lambda: [
+                each
+                for each in self._problems()
+                if each["subject"].startswith("client:") and each["failure_class"] == failure_class
+            ],
+            f"a client's problem with the class {failure_class}",
+        )
+        return told[0]
 
     def over(self, subject: str) -> None:
         """Wait until nothing is wrong with a subject."""
@@ -136,9 +150,9 @@ class Live:
         return folder
 
     @contextlib.contextmanager
-    def locked_server(self, key: str) -> Iterator[str]:
+    def locked_server(self, key: str, port: int | None = None) -> Iterator[str]:
         """The address of a llama-server of somebody else, which wants a key."""
-        port = free_port()
+        port = port or free_port()
         process = subprocess.Popen(
             [LLAMA_SERVER, "--model", self.starter, "--alias", LOCKED, "--port", str(port), "--api-key", key],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
