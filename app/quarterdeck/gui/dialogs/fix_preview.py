@@ -52,6 +52,10 @@ class FixPreviewDialog(QDialog):
         self.consequence.setVisible(bool(self.consequence.text()))
         column.addWidget(self.consequence)
         column.addWidget(self._buttons(fix, preview))
+        if long:
+            # Lines that wrap need more height than a dialog is given by itself.
+            width = max(self.minimumWidth(), self.sizeHint().width())
+            self.resize(width, column.heightForWidth(width))
 
     def _differences(self, changes: list[Change]) -> QScrollArea:
         """All of them, as far as the screen has room for them; the rest is a turn of the wheel away."""
