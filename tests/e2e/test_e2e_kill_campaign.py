@@ -11,11 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from real_engines import LONG
 from serve_process import STARTER, Serve, Stored, engine_lives, serving, stored, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-SEEDS = range(6)
+SEEDS = range(6 if LONG else 2)
 KILLS_PER_SEED = 10
 PROVEN = "proven"
 NAMES = (STARTER, "second", PROVEN)
