@@ -319,6 +319,9 @@ class _Journal:
         self.open.add(id_)
         return Begun(id_, Status.UNKNOWN)
 
+    def witness(self) -> None:
+        """Nothing is seen of the machine here."""
+
     async def set_engine(self, *_: Any) -> None:
         await asyncio.sleep(LATENCY)
 
