@@ -11,6 +11,7 @@ from quarterdeck.backends.logs import LogBook
 from quarterdeck.diagnosis.drift.applying import Applier
 from quarterdeck.diagnosis.drift.fixing import KINDS, ConfigFixes
 from quarterdeck.diagnosis.known_issues.catalogue import KnownIssues
+from quarterdeck.diagnosis.matcher import prepare
 from quarterdeck.diagnosis.report.reporter import Reporter
 from quarterdeck.errors import AppError
 from quarterdeck.hardware.sampler import Sampler
@@ -49,10 +50,12 @@ from quarterdeck.schemas.models import AttemptView
 from quarterdeck.schemas.problems import FixKind, ProblemView
 from quarterdeck.settings import Folders, Settings
 from quarterdeck.storage.database import Database
+from quarterdeck.tasks import spawn
 
 BACKUPS = "backups"
 KNOWN_ISSUES = "known-issues.md"
 SAMPLE_PATIENCE = 1.0
+PREPARE_AFTER_SECONDS = 3.0
 
 
 class Mending:
@@ -146,7 +149,11 @@ class Mending:
             logs,
         )
 
+        # A failure finds the rules ready then, and the start does not wait for them.
+        self._preparing = asyncio.get_running_loop().call_later(PREPARE_AFTER_SECONDS, _prepare)
+
     async def close(self) -> None:
+        self._preparing.cancel()
         await self._facts.close()
 
     async def _all_problems(self) -> list[ProblemView]:
@@ -169,6 +176,10 @@ class Mending:
     async def _attempts(self) -> list[AttemptView]:
         catalog = self._scheduler.catalog
         return [attempt for view in catalog.all() for attempt in await catalog.journal.attempts(view.name)]
+
+
+def _prepare() -> None:
+    spawn(asyncio.to_thread(prepare), name="make the rules of failures ready")
 
 
 async def _version() -> dict[str, str]:

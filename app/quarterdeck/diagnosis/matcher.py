@@ -65,6 +65,11 @@ class Death:
         )
 
 
+def prepare() -> None:
+    """Make the rules ready, which takes some tenths of a second once; blocking."""
+    shipped()
+
+
 def diagnose(
     log: Iterable[str],
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quarterdeck.backends.descriptions import REFUSES_KEY, WANTS_KEY, WANTS_KEY_FOR_ALL
-from quarterdeck.diagnosis.matcher import diagnose_log
+from quarterdeck.mending import readings
 from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.servers import Servers
 from quarterdeck.schemas.backends import BackendState, BackendView
@@ -26,17 +26,17 @@ class ServerProblems:
             problem
             for view in self._landscape.views()
             if not self._landscape.defects(view.name)
-            and (problem := _problem(view, attached=view.name in attached)) is not None
+            and (problem := await _problem(view, attached=view.name in attached)) is not None
         ]
 
 
-def _problem(view: BackendView, *, attached: bool) -> ProblemView | None:
+async def _problem(view: BackendView, *, attached: bool) -> ProblemView | None:
     """An engine of ours may rest, and why it ended is told of its model; a server that was made known should run.
 
     One that runs as a service is told of by the drift.
     """
     if view.state is BackendState.DEFECT:
-        return _of_defect(view)
+        return await _of_defect(view)
     if view.state is BackendState.UNKNOWN and view.detail in _KEY:
         return _of_key(view)
     if view.state in _DOWN and attached and "start" not in view.actions:
@@ -44,9 +44,9 @@ def _problem(view: BackendView, *, attached: bool) -> ProblemView | None:
     return None
 
 
-def _of_defect(view: BackendView) -> ProblemView:
+async def _of_defect(view: BackendView) -> ProblemView:
     text = view.detail or view.last_error or ""
-    told = diagnose_log(text.splitlines(), view.kind)
+    told = await readings.of_sentence(text, view.kind)
     action = next((each for each in ("restart", "start") if each in view.actions), None)
     title = f"{(action or '').capitalize()} {view.title}"
     patch = {"action": action}

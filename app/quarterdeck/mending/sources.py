@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from quarterdeck.diagnosis.matcher import diagnose_log, diagnose_text
 from quarterdeck.diagnosis.titles import continued
+from quarterdeck.mending import readings
 from quarterdeck.mending.lacking import NO_TOOLS, is_over, recent
 from quarterdeck.mending.offers import Offers
 from quarterdeck.proxy.records.log import RequestLog
@@ -45,7 +45,7 @@ class ModelProblems:
 
 
 async def _of_attempt(view: ModelView, attempt: AttemptView, offers: Offers) -> ProblemView:
-    told = _reading(attempt)
+    told = await readings.of_attempt(attempt)
     problem = ProblemView(
         id=f"attempt:{attempt.id}",
         severity=Severity.HIGH if view.status is Status.INCOMPATIBLE else Severity.MEDIUM,
@@ -70,18 +70,6 @@ def _title(view: ModelView, attempt: AttemptView, told: Diagnosis | None) -> str
     what = "stopped while it ran" if attempt.load_seconds is not None else "did not load"
     cause = told.title if told else title_before_start(attempt.failure_class)
     return f"“{view.name}” {what}" + (f": {continued(cause)}" if cause else "")
-
-
-def _reading(attempt: AttemptView) -> Diagnosis | None:
-    """The log of the attempt read anew, since rules get better; None where it does not tell the cause on record."""
-    told = diagnose_text(
-        attempt.log_tail,
-        attempt.backend,
-        exit_code=attempt.exit_code,
-        signal=attempt.signal,
-        nvml=attempt.circumstances.nvml if attempt.circumstances else None,
-    )
-    return told if told.failure_class == attempt.failure_class else None
 
 
 def _system_wide(views: Iterable[ModelView]) -> list[ProblemView]:
@@ -114,14 +102,12 @@ class RequestProblems:
     async def __call__(self) -> list[ProblemView]:
         views = {view.name: view for view in self._scheduler.catalog.all()}
         groups: dict[tuple[str, str], list[tuple[RequestView, Diagnosis]]] = defaultdict(list)
-        known: dict[tuple[str, str], Diagnosis] = {}
         for request in recent(self._requests):
             if not request.error or request.status in _TURNED_AWAY or not request.model:
                 continue
             if is_over(request, views.get(request.model)):
                 continue
-            text = (request.backend or "", request.error)
-            told = known.get(text) or known.setdefault(text, diagnose_log([request.error], request.backend or ""))
+            told = await readings.of_sentence(request.error, request.backend or "")
             if told.kind == "failure" and told.failure_class is not None:
                 groups[request.model, told.failure_class].append((request, told))
         return [await _of_requests(views.get(model), failed, self._offers) for (model, _), failed in groups.items()]
