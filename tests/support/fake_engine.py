@@ -87,11 +87,11 @@ class FakeEngine:
         self.client_left = threading.Event()
         self.blocked = threading.Event()
         self.sent = 0
-        self._steps = threading.Semaphore(0)
+        self._steps = asyncio.Semaphore(0)
 
     def let_go(self) -> None:
         """Let a slow stream send its next event."""
-        self._steps.release()
+        self._loop.call_soon_threadsafe(self._steps.release)
 
     def start(self) -> None:
         self._thread.start()
@@ -156,7 +156,7 @@ class FakeEngine:
             await self._flood(answer)
         for number, event in enumerate(EVENTS):
             if self.mode == "slow":
-                await asyncio.to_thread(self._steps.acquire, timeout=20)
+                await asyncio.wait_for(self._steps.acquire(), 20)
             if number == 2 and self.mode == "fades":
                 break
             if number == 2 and self.mode == "dies":
