@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,15 +12,13 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSplitter,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
-from shiboken6 import isValid
 
-from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
+from quarterdeck.gui.diagnosis.look_tab import LookTab
 from quarterdeck.gui.models.drift_list import DifferenceList, FileList
 from quarterdeck.gui.presenters.drift import (
     FileRow,
@@ -34,50 +31,40 @@ from quarterdeck.gui.presenters.drift import (
 from quarterdeck.gui.widgets.elided import ElidedLabel
 from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
+from quarterdeck.gui.widgets.splitting import plain_split
 from quarterdeck.gui.widgets.tables import line_table
 from quarterdeck.gui.widgets.words import words
-from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
     from quarterdeck.gui.store import Store
     from quarterdeck.schemas.report import DriftReport
 
 
-class DriftTab(QWidget):
+class DriftTab(LookTab):
     """Compares whenever it is shown. `problems_wanted(subject)` asks for the problems of a file."""
 
     problems_wanted = Signal(str)
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._store = store
+        super().__init__(store, "Compare again", "Comparing…", parent)
         self._files: list[FileRow] = []
-        self._read = False
-        self._task: asyncio.Task[None] | None = None
         self.files, self.differences = FileList(self), DifferenceList(self)
         self._build()
-        store.connection_changed.connect(self._on_connection)
         store.problems.changed.connect(self._show_current)
         theme.notifier.changed.connect(self._icons)
         self._icons()
-        self._say_empty("queued", "Comparing…")
 
     def _build(self) -> None:
         self.line = ElidedLabel()
         self.line.setProperty("role", "muted")
-        self.again = QPushButton("Compare again")
         self.again.setToolTip("Read the files and ask the servers anew")
-        self.again.clicked.connect(self.tab_shown)
         header = QHBoxLayout()
         header.addWidget(self.line, 1)
         header.addWidget(self.again)
         self.file_table = line_table(self.files, "Configuration files", widths=(24, 44, 32, 16))
         self.file_table.selectionModel().selectionChanged.connect(self._show_current)
         self.difference_table = line_table(self.differences, "Differences", widths=(14, 34, 22, 30))
-        split = QSplitter(Qt.Orientation.Vertical)
-        split.setChildrenCollapsible(False)
-        split.setHandleWidth(10)
-        split.setStyleSheet("QSplitter::handle { background: transparent; }")
+        split = plain_split(Qt.Orientation.Vertical)
         split.addWidget(_titled("Configuration files", self.file_table))
         split.addWidget(self._build_detail())
         self.no_difference = EmptyState("ok", "No differences", "What runs is what is declared.")
@@ -86,16 +73,7 @@ class DriftTab(QWidget):
         self._differences.addWidget(self.no_difference)
         split.addWidget(_titled("Declared against running", self._differences))
         split.setSizes([900, 900, 900])
-        self.empty = EmptyState("file")
-        self.empty.chosen.connect(self.tab_shown)
-        self.stack = QStackedWidget()
-        self.stack.addWidget(split)
-        self.stack.addWidget(self.empty)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 12, 0, 0)
-        column.setSpacing(10)
-        column.addLayout(header)
-        column.addWidget(self.stack, 1)
+        self.lay_out(header, split)
 
     def _build_detail(self) -> QWidget:
         self.detail = QFrame()
@@ -117,29 +95,15 @@ class DriftTab(QWidget):
         self.detail.hide()
         return self.detail
 
-    @Slot()
-    def tab_shown(self) -> None:
-        """Compare now, unless that is under way."""
-        if self._store.connected and (self._task is None or self._task.done()):
-            # It stays enabled: a button that is switched off passes the focus on, out of the page maybe.
-            self.again.setText("Comparing…")
-            self._task = spawn(self._fetch(), name="compare declared and running")
-            # Not in the task itself: one that is cancelled before its first step runs no `finally`.
-            self._task.add_done_callback(self._fetched)
+    async def fetch(self) -> None:
+        """Have declared and running compared and show it. Raises AppError."""
+        self._show(await self._store.api().drift())
 
-    async def _fetch(self) -> None:
-        try:
-            self._show(await self._store.api().drift())
-        except AppError as error:
-            self._say_empty("error", error.sentence, error.hint, "Try again")
-
-    def _fetched(self, task: asyncio.Task[None]) -> None:
-        if isValid(self) and task is self._task:
-            self.again.setText("Compare again")
+    def show_buttons(self) -> None:
+        self.again.setEnabled(self._store.connected)
 
     def _show(self, report: DriftReport) -> None:
         now = datetime.now(UTC)
-        self._read = True
         servers = {name: backend.title for name, backend in self._store.backends.items()}
         chosen = self._chosen()
         self._files = [file_row(view, now) for view in report.files]
@@ -152,10 +116,10 @@ class DriftTab(QWidget):
         if paths:
             self.file_table.selectRow(paths.index(chosen.view.path) if chosen and chosen.view.path in paths else 0)
         if self._files or report.differences:
-            self.stack.setCurrentIndex(0)
+            self.show_content()
         else:
             text = "No configuration file of a gateway or a server is known. Import one, or start a server with one."
-            self._say_empty("file", "Nothing to compare", text)
+            self.say_empty("file", "Nothing to compare", text)
 
     def _chosen(self) -> FileRow | None:
         rows = self.file_table.selectionModel().selectedRows()
@@ -182,18 +146,6 @@ class DriftTab(QWidget):
         chosen = self._chosen()
         if chosen is not None:
             self.problems_wanted.emit(_subject(chosen))
-
-    def _say_empty(self, icon: str, title: str, text: str = "", verb: str = "") -> None:
-        self.empty.show_state(icon, title, text, verb)
-        self.stack.setCurrentIndex(1)
-
-    @Slot(bool)
-    def _on_connection(self, connected: bool) -> None:
-        self.again.setEnabled(connected)
-        if connected and self.isVisible():
-            self.tab_shown()
-        elif not connected and not self._read:
-            self._say_empty("error", "Not connected", "This appears when Quarterdeck’s core answers again.")
 
     @Slot()
     def _icons(self) -> None:

@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
-    QSplitter,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -30,6 +29,7 @@ from quarterdeck.gui.models.known_issue_list import KnownIssueList
 from quarterdeck.gui.presenters.known_issues import count_words, first_match, imported_words, to_row
 from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.known_issue_view import KnownIssueView
+from quarterdeck.gui.widgets.splitting import plain_split
 from quarterdeck.gui.widgets.tables import line_table
 from quarterdeck.tasks import spawn
 
@@ -84,10 +84,7 @@ class KnownIssuesTab(QWidget):
         self.view = KnownIssueView()
         self.view.remove_wanted.connect(self._on_remove)
         self.view.copied.connect(self._on_copied)
-        split = QSplitter(Qt.Orientation.Vertical)
-        split.setChildrenCollapsible(False)
-        split.setHandleWidth(10)
-        split.setStyleSheet("QSplitter::handle { background: transparent; }")
+        split = plain_split(Qt.Orientation.Vertical)
         split.addWidget(self.table)
         split.addWidget(self.view)
         split.setSizes([1000, 1200])

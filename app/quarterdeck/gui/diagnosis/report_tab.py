@@ -14,21 +14,19 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSplitter,
-    QStackedWidget,
-    QVBoxLayout,
     QWidget,
 )
 from shiboken6 import isValid
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
+from quarterdeck.gui.diagnosis.look_tab import LookTab
 from quarterdeck.gui.files import write
 from quarterdeck.gui.presenters.report import file_name
 from quarterdeck.gui.presenters.text import elapsed
 from quarterdeck.gui.widgets.check_list import CheckList
-from quarterdeck.gui.widgets.empty_state import EmptyState
 from quarterdeck.gui.widgets.markdown_view import MarkdownView
+from quarterdeck.gui.widgets.splitting import plain_split
 from quarterdeck.tasks import spawn
 
 if TYPE_CHECKING:
@@ -36,32 +34,26 @@ if TYPE_CHECKING:
     from quarterdeck.schemas.report import CheckItem, StatusReport
 
 
-class ReportTab(QWidget):
+class ReportTab(LookTab):
     """Writes the report whenever it is shown; the checklist is run on request."""
 
     def __init__(self, store: Store, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._store = store
+        super().__init__(store, "Write again", "Writing…", parent)
         self._report: StatusReport | None = None
         self._checks: list[CheckItem] = []
-        self._writing: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
         self._began = 0.0
         self._build()
         self._clock = QTimer(self, interval=1000)
         self._clock.timeout.connect(self._tick)
-        store.connection_changed.connect(self._on_connection)
         theme.notifier.changed.connect(self._icons)
         self._icons()
-        self._say_empty("queued", "Writing the report…")
 
     def _build(self) -> None:
         self.assessment = QLabel()
         self.assessment.setProperty("role", "muted")
         self.assessment.setTextFormat(Qt.TextFormat.PlainText)
         self.assessment.setWordWrap(True)
-        self.again = QPushButton("Write again")
-        self.again.clicked.connect(self.tab_shown)
         self.copy = QPushButton("Copy")
         self.copy.setToolTip("Copy the report in Markdown")
         self.copy.clicked.connect(self._copy)
@@ -77,33 +69,11 @@ class ReportTab(QWidget):
         self.checks = CheckList()
         self.checks.run_wanted.connect(self.run_checklist)
         self.checks.cancel_wanted.connect(self.cancel_checklist)
-        split = QSplitter(Qt.Orientation.Horizontal)
-        split.setChildrenCollapsible(False)
-        split.setHandleWidth(10)
-        split.setStyleSheet("QSplitter::handle { background: transparent; }")
+        split = plain_split(Qt.Orientation.Horizontal)
         split.addWidget(self.page)
         split.addWidget(self.checks)
         split.setSizes([2000, 1000])
-        self.empty = EmptyState("file")
-        self.empty.chosen.connect(self.tab_shown)
-        self.stack = QStackedWidget()
-        self.stack.addWidget(split)
-        self.stack.addWidget(self.empty)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 12, 0, 0)
-        column.setSpacing(10)
-        column.addLayout(header)
-        column.addWidget(self.stack, 1)
-
-    @Slot()
-    def tab_shown(self) -> None:
-        """Write the report anew, unless that is under way."""
-        if self._store.connected and (self._writing is None or self._writing.done()):
-            # It stays enabled: a button that is switched off passes the focus on, out of the page maybe.
-            self.again.setText("Writing…")
-            self._writing = spawn(self._write(), name="write the status report")
-            # Not in the task itself: one that is cancelled before its first step runs no `finally`.
-            self._writing.add_done_callback(self._written)
+        self.lay_out(header, split)
 
     @Slot()
     def run_checklist(self) -> None:
@@ -127,16 +97,9 @@ class ReportTab(QWidget):
         saving = write(Path(path), self.page.page)
         self._store.run(saving, name="save the report", then=lambda: self._store.toast.emit(said, "ok"))
 
-    async def _write(self) -> None:
-        try:
-            self._show(await self._store.api().report())
-        except AppError as error:
-            self._say_empty("error", error.sentence, error.hint, "Try again")
-
-    def _written(self, task: asyncio.Task[None]) -> None:
-        if isValid(self) and task is self._writing:
-            self.again.setText("Write again")
-            self._show_buttons()
+    async def fetch(self) -> None:
+        """Have the report written and show it. Raises AppError."""
+        self._show(await self._store.api().report())
 
     async def _check(self) -> None:
         try:
@@ -161,14 +124,9 @@ class ReportTab(QWidget):
         if self._checking is None:
             self._checks = report.checklist
             self.checks.show_items(self._checks)
-        self.stack.setCurrentIndex(0)
+        self.show_content()
 
-    def _say_empty(self, icon: str, title: str, text: str = "", verb: str = "") -> None:
-        self.empty.show_state(icon, title, text, verb)
-        self.stack.setCurrentIndex(1)
-        self._show_buttons()
-
-    def _show_buttons(self) -> None:
+    def show_buttons(self) -> None:
         there = self.stack.currentIndex() == 0
         for button in (self.copy, self.save):
             button.setEnabled(there)
@@ -192,14 +150,6 @@ class ReportTab(QWidget):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(self.save_to)
         dialog.open()
-
-    @Slot(bool)
-    def _on_connection(self, connected: bool) -> None:
-        self._show_buttons()
-        if connected and self.isVisible():
-            self.tab_shown()
-        elif not connected and self._report is None:
-            self._say_empty("error", "Not connected", "This appears when Quarterdeck’s core answers again.")
 
     @Slot()
     def _icons(self) -> None:

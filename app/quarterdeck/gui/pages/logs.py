@@ -29,6 +29,7 @@ from quarterdeck.gui.models.log_model import CAP, LogFilter, LogModel
 from quarterdeck.gui.presenters import logs as words
 from quarterdeck.gui.widgets.log_filter_bar import LogFilterBar
 from quarterdeck.gui.widgets.log_table import LogTable
+from quarterdeck.gui.widgets.splitting import plain_split
 from quarterdeck.schemas.events import Topic
 from quarterdeck.tasks import spawn
 
@@ -127,10 +128,7 @@ class LogsPage(QWidget):
         self.why.marked.connect(self._model.mark)
         self.why.row_wanted.connect(self._show_row)
         self.why.panel.issue_wanted.connect(self.issue_wanted)
-        split = QSplitter(Qt.Orientation.Horizontal)
-        split.setChildrenCollapsible(False)
-        split.setHandleWidth(10)
-        split.setStyleSheet("QSplitter::handle { background: transparent; }")
+        split = plain_split(Qt.Orientation.Horizontal)
         split.addWidget(lines)
         split.addWidget(self.why.panel)
         split.setStretchFactor(0, 1)

@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSplitter,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -33,6 +32,7 @@ from quarterdeck.gui.widgets.note import NoteBox
 from quarterdeck.gui.widgets.request_detail import RequestDetailPanel
 from quarterdeck.gui.widgets.request_filter_bar import RequestFilterBar
 from quarterdeck.gui.widgets.request_table import RequestTable
+from quarterdeck.gui.widgets.splitting import plain_split
 from quarterdeck.schemas.events import Topic
 from quarterdeck.schemas.requests import RequestView
 from quarterdeck.tasks import spawn
@@ -131,10 +131,7 @@ class RequestsPage(QWidget):
         self.detail.copied.connect(self._on_copied)
         self.detail.why_wanted.connect(self.why_wanted)
         self.detail.hide()
-        split = QSplitter(Qt.Orientation.Vertical)
-        split.setChildrenCollapsible(False)
-        split.setHandleWidth(8)
-        split.setStyleSheet("QSplitter::handle { background: transparent; }")
+        split = plain_split(Qt.Orientation.Vertical, gap=8)
         split.addWidget(self.table)
         split.addWidget(self.detail)
         split.setStretchFactor(0, 1)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 from PySide6.QtCore import QSignalBlocker, Qt, Slot
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from quarterdeck.errors import AppError
 from quarterdeck.gui.presenters.routing import lines_of, placed
 from quarterdeck.gui.widgets.route_tester import RouteTester
 from quarterdeck.gui.widgets.rules_editor import RulesEditor
+from quarterdeck.gui.widgets.splitting import plain_split
 from quarterdeck.schemas.requests import RouteQuestion, RoutingRules, RoutingState, RuleProblem
 from quarterdeck.tasks import spawn
 
@@ -77,10 +78,7 @@ class RoutingPage(QWidget):
         header.addStretch()
         header.addWidget(about)
         header.addWidget(self.default)
-        self._split = QSplitter(Qt.Orientation.Horizontal)
-        self._split.setChildrenCollapsible(False)
-        self._split.setHandleWidth(12)
-        self._split.setStyleSheet("QSplitter::handle { background: transparent; }")
+        self._split = plain_split(Qt.Orientation.Horizontal, gap=12)
         self._split.addWidget(self.tester)
         self._split.addWidget(self.editor)
         self._split.setSizes([1000, 1100])
