@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from engine_room import VLLM_CONFIG, free_port
-from live_engines import LOCKED, OLLAMA_CONTEXT, TAG, Live, Problem, live_engines
+from live_engines import LOCKED, OLLAMA_CONTEXT, TAG, Live, Problem, live_engines, stranger
 from real_engines import LITELLM, LLAMA_SERVER, OLLAMA, VLLM, VLLM_MODEL, needs
 from serve_process import wait_for
 
@@ -166,15 +166,14 @@ def test_a_client_with_a_wrong_key(live: Live) -> None:
 
 
 @needs_ollama
-@needs_llama_server
 def test_another_program_is_on_the_port_of_ollama(live: Live) -> None:
     name = "crowded out"
     live.add(name, backend="ollama", url=live.ollama_url, served_name=TAG)
     live.act("ollama", "stop")
-    with live.locked_server("any", live.ollama_port):
+    with stranger(live.ollama_port) as pid:
         problem = live.fails(name)
     named(problem, "port_in_use")
-    assert "llama-server (process" in problem["why"]
+    assert f"(process {pid})" in problem["why"]
     live.remove(name)
 
 

@@ -25,6 +25,8 @@ class Victim:
     """A model with a name of its own, so that what one test does to its status is no matter in another."""
 
     backend: str
+    killed_while_loading = (424, "incompatible", "SIGKILL")
+    """What is told then: the status of the answer, the status of the model, a word of the error."""
 
     def __init__(self, room: EngineRoom, name: str, pool: ThreadPoolExecutor) -> None:
         self.room = room
@@ -173,7 +175,9 @@ class OllamaVictim(Victim):
 
 
 class RunnerVictim(OllamaVictim):
-    """A model whose runner is killed, while Ollama's server goes on."""
+    """A model whose runner is killed, while Ollama's server goes on, which tells of it as of a lack of memory."""
+
+    killed_while_loading = (507, "unknown", "memory")
 
     def family(self) -> list[psutil.Process]:
         return super().family()[1:]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,9 +151,9 @@ class Live:
         return folder
 
     @contextlib.contextmanager
-    def locked_server(self, key: str, port: int | None = None) -> Iterator[str]:
+    def locked_server(self, key: str) -> Iterator[str]:
         """The address of a llama-server of somebody else, which wants a key."""
-        port = port or free_port()
+        port = free_port()
         process = subprocess.Popen(
             [LLAMA_SERVER, "--model", self.starter, "--alias", LOCKED, "--port", str(port), "--api-key", key],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -163,6 +164,18 @@ class Live:
         finally:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def stranger(port: int) -> Iterator[int]:
+    """A web server on that port that knows nothing of models; its pid."""
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(lambda: _is_there(port), "the web server answers")
+            yield process.pid
+        finally:
+            process.kill()
 
 
 @contextlib.contextmanager
@@ -192,7 +205,15 @@ def live_engines(folder: Path, starter: Path) -> Iterator[Live]:
 
 
 def _is_healthy(port: int) -> bool:
+    return _status(port, "/health") == 200
+
+
+def _is_there(port: int) -> bool:
+    return _status(port, "/") is not None
+
+
+def _status(port: int, path: str) -> int | None:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False).status_code
     except httpx.TransportError:
-        return False
+        return None
