@@ -11,12 +11,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from real_engines import LONG
 from serve_process import PROGRAM, STARTER, AppProcess, stored, surroundings, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-SEEDS = range(2)
-QUITS_PER_SEED = 10
+SEEDS = range(5 if LONG else 2)
+QUITS_PER_SEED = 10 if LONG else 4
 
 
 class Window(AppProcess):
