@@ -184,6 +184,7 @@ class TestLoading:
     def test_comments_stop_when_the_client_leaves(self, room: FaultRoom, loading: str) -> None:
         with asking(room, question("openai", loading, stream=True), "openai") as client:
             assert client.recv(100)
+            wait_for(lambda: loading in [target.name for target in room.core.backend.loads])
         wait_for(lambda: loading in room.core.backend.cancelled)
         record = wait_for(lambda: latest(room, loading))
         assert record["status"] == 499
