@@ -258,18 +258,26 @@ class FactFinder:
         return await asyncio.to_thread(_file_facts, servers, followed, self._settings().litellm_config)
 
     async def _log_errors(self, servers: tuple[ServerFact, ...]) -> dict[str, str]:
-        """The newest error of each server's log within LOG_AGE, since it was started; empty where there is none."""
+        """The newest error of each server's log within LOG_AGE, since it came up; empty where there is none."""
         found: dict[str, str] = {}
         for server in servers:
             lines = await self._lines(server)
             if lines is None:
                 continue
-            since = datetime.now(UTC) - LOG_AGE
-            if server.started_at is not None:
-                since = max(since, datetime.fromtimestamp(server.started_at, UTC))
+            since = self._up_since(server, datetime.now(UTC) - LOG_AGE)
             wrong = [line.text for line in lines if line.level == "error" and line.at >= since]
             found[server.name] = wrong[-1] if wrong else ""
         return found
+
+    def _up_since(self, server: ServerFact, earliest: datetime) -> datetime:
+        """When it came up; what an engine of ours says as it ends may be read after the next one was started."""
+        times = [earliest]
+        if server.started_at is not None:
+            times.append(datetime.fromtimestamp(server.started_at, UTC))
+        if server.owner == OwnerKind.QUARTERDECK:
+            held = (view for view in self._scheduler.catalog.all() if view.loaded and view.backend == server.kind)
+            times += [view.last_loaded for view in held if view.last_loaded is not None]
+        return max(times)
 
     async def _lines(self, server: ServerFact) -> list[LogLine] | None:
         if server.owner in _SERVICES:
