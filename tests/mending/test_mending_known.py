@@ -55,6 +55,6 @@ async def test_programs_of_others_that_hold_gpu_memory(core: ScriptedCore) -> No
     (sample,) = core.http.get("/api/hardware").json()[-1:]
     held = [GpuProcess(gpu=0, pid=1, name=name) for name in ("ComfyUI", "ComfyUI", "somegame")]
     hardware = HardwareSample.model_validate(sample).model_copy(update={"processes": held})
-    nothing: Any = SimpleNamespace(all=list, views=list, recent=list)
+    nothing: Any = SimpleNamespace(all=list, views=list, recent=lambda **_: [])
     asked = Known(KnownIssues(core.folder / "known-issues.md"), nothing, nothing, nothing, lambda: hardware)
     assert [each.known_issue for each in await asked.problems()] == ["comfyui-keeps-memory"]

@@ -31,8 +31,9 @@ class UnknownNames:
 
     async def __call__(self) -> list[ProblemView]:
         asked: dict[str, list[RequestView]] = defaultdict(list)
-        for request in recent(self._requests):
-            if request.status == _UNKNOWN and request.asked and not request.model and self._leads_nowhere(request):
+        unknown = recent(self._requests, lambda each: each.status == _UNKNOWN and each.asked and not each.model)
+        for request in unknown:
+            if self._leads_nowhere(request):
                 asked[request.asked].append(request)
         return [self._problem(name, requests) for name, requests in asked.items()]
 
@@ -79,7 +80,7 @@ class RefusedKeys:
     async def __call__(self) -> list[ProblemView]:
         refused: dict[str, list[RequestView]] = defaultdict(list)
         let_in: set[str | None] = set()
-        for request in recent(self._requests):
+        for request in recent(self._requests, lambda _: True):
             if request.status != _REFUSED or request.model:
                 let_in.add(request.client)
             elif request.client not in let_in:
@@ -114,9 +115,9 @@ class CutPrompts:
     async def __call__(self) -> list[ProblemView]:
         views = {view.name: view for view in self._scheduler.catalog.all() if view.backend == BackendKind.OLLAMA}
         told: dict[str, list[RequestView]] = defaultdict(list)
-        for request in recent(self._requests):
-            view = views.get(request.model)
-            if view is not None and request.operation == Operation.CHAT and not is_over(request, view):
+        for request in recent(self._requests, lambda each: each.model in views and each.operation is Operation.CHAT):
+            view = views[request.model]
+            if not is_over(request, view):
                 told[view.name].append(request)
         found = []
         for name, requests in told.items():

@@ -64,7 +64,8 @@ class Known:
         """Each kind of request of the last hour once, with the server that answered it."""
         models = {view.name: view for view in self._catalog.all()}
         servers = {view.address: view.title for view in self._landscape.views()}
-        kinds = {(request.model, request.stream): request for request in recent(self._requests) if request.model}
+        answered = recent(self._requests, lambda each: each.model)
+        kinds = {(request.model, request.stream): request for request in answered}
         for request in kinds.values():
             model = models.get(request.model)
             yield of_request(request, model, server=servers.get(model.url if model else None, ""))

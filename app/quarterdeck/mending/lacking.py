@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from quarterdeck.mending.offers import Offers
 from quarterdeck.proxy.mitigations.tools import STRIPPED
 from quarterdeck.proxy.records.log import RequestLog
+from quarterdeck.proxy.records.record import RequestRecord
 from quarterdeck.proxy.routing import capabilities
 from quarterdeck.scheduling.landscape import Landscape
 from quarterdeck.scheduling.scheduler import Scheduler
@@ -65,17 +66,17 @@ class ToolProblems:
     async def __call__(self) -> list[ProblemView]:
         views = {view.name: view for view in self._scheduler.catalog.all()}
         lost: dict[str, list[RequestView]] = defaultdict(list)
-        for request in recent(self._requests):
+        for request in recent(self._requests, lambda each: each.status == _REFUSED or STRIPPED in each.applied):
             view = views.get(request.model)
             if view is not None and not is_over(request, view) and _lost_tools(request, view):
                 lost[view.name].append(request)
         return [await _of_tools(views[name], requests, self._offers) for name, requests in lost.items()]
 
 
-def recent(log: RequestLog) -> Iterator[RequestView]:
-    """The requests of the last hour, newest first."""
-    since = datetime.now(UTC) - RECENT
-    return (request for request in log.recent() if request.at >= since)
+def recent(log: RequestLog, fits: Callable[[RequestRecord], object]) -> list[RequestView]:
+    """The requests of the last hour that `fits` accepts, newest first. Only of these views are made."""
+    since = (datetime.now(UTC) - RECENT).timestamp()
+    return log.recent(fits=lambda record: record.at >= since and bool(fits(record)))
 
 
 def is_over(request: RequestView, view: ModelView | None) -> bool:

@@ -20,7 +20,7 @@ from quarterdeck.schemas.models import ModelView
 from quarterdeck.schemas.problems import Fix, FixKind, ProblemView
 from quarterdeck.settings import Settings
 
-CONTEXT = {
+CONTEXT: dict[str, str] = {
     BackendKind.EMBEDDED: "n_ctx",
     BackendKind.LLAMA_SERVER: "n_ctx",
     BackendKind.OLLAMA: "num_ctx",
@@ -90,7 +90,7 @@ class Offers:
 
     def _possible(self, view: ModelView, patch: dict[str, Any]) -> dict[str, Any]:
         """No more context than the model was made for."""
-        option = CONTEXT.get(BackendKind(view.backend)) if view.backend in set(BackendKind) else None
+        option = CONTEXT.get(view.backend)
         wanted, most = patch.get(option or ""), view.context_length
         too_much = isinstance(wanted, int) and most is not None and wanted > most
         return {**patch, option: most} if option and too_much else patch
@@ -157,7 +157,7 @@ class Offers:
 
     async def _smaller_context(self, view: ModelView) -> list[Fix]:
         """A context that fits, by the estimate; half of the present one where the estimate knows no better."""
-        option = CONTEXT.get(BackendKind(view.backend)) if view.backend in set(BackendKind) else None
+        option = CONTEXT.get(view.backend)
         if option is None:
             return []
         config = self._scheduler.backends[view.backend].check_config(parse_load_config(view.load_config))

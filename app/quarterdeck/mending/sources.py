@@ -10,6 +10,7 @@ from quarterdeck.mending import readings
 from quarterdeck.mending.lacking import NO_TOOLS, is_over, recent
 from quarterdeck.mending.offers import Offers
 from quarterdeck.proxy.records.log import RequestLog
+from quarterdeck.proxy.records.record import RequestRecord
 from quarterdeck.scheduling.failures import title_before_start
 from quarterdeck.scheduling.issues import Issues
 from quarterdeck.scheduling.scheduler import Scheduler
@@ -102,15 +103,17 @@ class RequestProblems:
     async def __call__(self) -> list[ProblemView]:
         views = {view.name: view for view in self._scheduler.catalog.all()}
         groups: dict[tuple[str, str], list[tuple[RequestView, Diagnosis]]] = defaultdict(list)
-        for request in recent(self._requests):
-            if not request.error or request.status in _TURNED_AWAY or not request.model:
-                continue
+        for request in recent(self._requests, _failed):
             if is_over(request, views.get(request.model)):
                 continue
-            told = await readings.of_sentence(request.error, request.backend or "")
+            told = await readings.of_sentence(request.error or "", request.backend or "")
             if told.kind == "failure" and told.failure_class is not None:
                 groups[request.model, told.failure_class].append((request, told))
         return [await _of_requests(views.get(model), failed, self._offers) for (model, _), failed in groups.items()]
+
+
+def _failed(record: RequestRecord) -> bool:
+    return bool(record.error and record.model) and record.status not in _TURNED_AWAY
 
 
 async def _of_requests(

@@ -109,12 +109,11 @@ class Caller:
                 error, quiet if isinstance(error, aiohttp.SocketTimeoutError) and quiet else allowed
             ) from error
 
-    @asynccontextmanager
-    async def session(self, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientSession]:
-        # Kept open until the session ends, which cuts it off and waits; closing at once would end in the background.
+    def session(self, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
+        # Connections are kept open until it ends, which cuts them off and waits; closing at once would end in the
+        # background.
         connector = aiohttp.TCPConnector(ssl=self._trust)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as http:
-            yield http
+        return aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
 
 
 def _trouble(error: Exception, limit: float) -> StepError:

@@ -30,6 +30,7 @@ from quarterdeck.gui.presenters.drift import (
 )
 from quarterdeck.gui.widgets.elided import ElidedLabel
 from quarterdeck.gui.widgets.empty_state import EmptyState
+from quarterdeck.gui.widgets.emptying import empty
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.gui.widgets.splitting import plain_split
 from quarterdeck.gui.widgets.tables import line_table
@@ -129,10 +130,7 @@ class DriftTab(LookTab):
     def _show_current(self) -> None:
         chosen = self._chosen()
         self.detail.setVisible(chosen is not None)
-        while (item := self._facts.takeAt(0)) is not None:
-            if (old := item.widget()) is not None:
-                old.hide()
-                old.deleteLater()
+        empty(self._facts)
         if chosen is None:
             return
         self.detail.setAccessibleName(f"Facts about {chosen.name}")

@@ -24,6 +24,7 @@ from quarterdeck.gui import theme
 from quarterdeck.gui.dialogs.add_known_issue import AddKnownIssueDialog
 from quarterdeck.gui.dialogs.ask import answer, confirm
 from quarterdeck.gui.dialogs.report import Report
+from quarterdeck.gui.dialogs.save_as import ask_where_to_save
 from quarterdeck.gui.files import MIB, read, write
 from quarterdeck.gui.models.known_issue_list import KnownIssueList
 from quarterdeck.gui.presenters.known_issues import count_words, first_match, imported_words, to_row
@@ -173,11 +174,7 @@ class KnownIssuesTab(QWidget):
 
     @Slot()
     def _choose_export(self) -> None:
-        dialog = QFileDialog(self, "Export your known issues", str(Path.home() / "known-issues.md"), PAGES)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.export_to)
-        dialog.open()
+        ask_where_to_save(self, "Export your known issues", "known-issues.md", self.export_to, PAGES)
 
     @Slot(str)
     def _on_remove(self, id: str) -> None:

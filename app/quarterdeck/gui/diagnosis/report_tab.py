@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, QTimer, Slot
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -21,6 +20,7 @@ from shiboken6 import isValid
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
 from quarterdeck.gui.diagnosis.look_tab import LookTab
+from quarterdeck.gui.dialogs.save_as import ask_where_to_save
 from quarterdeck.gui.files import write
 from quarterdeck.gui.presenters.report import file_name
 from quarterdeck.gui.presenters.text import elapsed
@@ -145,11 +145,7 @@ class ReportTab(LookTab):
     @Slot()
     def _choose_file(self) -> None:
         name = file_name(self._report) if self._report is not None else "status.md"
-        dialog = QFileDialog(self, "Save the report as", str(Path.home() / name))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.save_to)
-        dialog.open()
+        ask_where_to_save(self, "Save the report as", name, self.save_to)
 
     @Slot()
     def _icons(self) -> None:

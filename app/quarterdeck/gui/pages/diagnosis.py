@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from PySide6.QtCore import Qt, Signal, Slot
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QTabWidget, QVBoxLayout, QWidget
 from shiboken6 import isValid
 
 from quarterdeck.errors import AppError
@@ -18,6 +18,7 @@ from quarterdeck.gui.diagnosis.known_issues_tab import KnownIssuesTab
 from quarterdeck.gui.diagnosis.problems_tab import ProblemsTab
 from quarterdeck.gui.diagnosis.report_tab import ReportTab
 from quarterdeck.gui.dialogs.ask import confirm
+from quarterdeck.gui.dialogs.save_as import ask_where_to_save
 from quarterdeck.gui.files import write
 from quarterdeck.tasks import spawn
 
@@ -148,11 +149,7 @@ class DiagnosisPage(QWidget):
             self._choose_bundle()
 
     def _choose_bundle(self) -> None:
-        dialog = QFileDialog(self, "Save for support", str(Path.home() / "quarterdeck-diagnostics.zip"))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.save_bundle)
-        dialog.open()
+        ask_where_to_save(self, "Save for support", "quarterdeck-diagnostics.zip", self.save_bundle)
 
     @Slot()
     def _on_tab(self) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtGui import QFontDatabase, QGuiApplication, QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QPlainTextEdit,
@@ -25,6 +24,7 @@ from PySide6.QtWidgets import (
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
 from quarterdeck.gui.diagnosis.log_why import LogWhy
+from quarterdeck.gui.dialogs.save_as import ask_where_to_save
 from quarterdeck.gui.models.log_model import CAP, LogFilter, LogModel
 from quarterdeck.gui.presenters import logs as words
 from quarterdeck.gui.widgets.log_filter_bar import LogFilterBar
@@ -287,11 +287,7 @@ class LogsPage(QWidget):
 
     @Slot()
     def _choose_file(self) -> None:
-        dialog = QFileDialog(self, "Save log lines as", str(Path.home() / "quarterdeck-log.txt"))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.save_to)
-        dialog.open()
+        ask_where_to_save(self, "Save log lines as", "quarterdeck-log.txt", self.save_to)
 
     @Slot(str)
     def save_to(self, path: str) -> None:

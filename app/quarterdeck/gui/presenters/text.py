@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from quarterdeck.schemas import lengths
+
 MIB = 1024**2
 GIB = 1024**3
 UNKNOWN = "n/a"
@@ -62,13 +64,7 @@ def elapsed(seconds: float) -> str:
 
 def uptime(seconds: float) -> str:
     """How long something has run, as coarse as people need it, so that it need not be told every second."""
-    minutes = int(seconds) // 60
-    if minutes < 1:
-        return "under 1 min"
-    if minutes < 60:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+    return "under 1 min" if seconds < 60 else lengths.duration(seconds)
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -11,6 +11,7 @@ from quarterdeck.gui import theme
 from quarterdeck.gui.presenters.problems import AppliedLine
 from quarterdeck.gui.widgets.badge import shade
 from quarterdeck.gui.widgets.elided import ElidedLabel
+from quarterdeck.gui.widgets.emptying import empty
 
 
 class AppliedList(QFrame):
@@ -52,10 +53,7 @@ class AppliedList(QFrame):
 
     @Slot()
     def _fill(self) -> None:
-        while (item := self._grid.takeAt(0)) is not None:
-            if (old := item.widget()) is not None:
-                old.hide()
-                old.deleteLater()
+        empty(self._grid)
         self.buttons = {}
         for row, line in enumerate(self._lines):
             icon, title, words = QLabel(), QLabel(line.title), ElidedLabel()

@@ -13,6 +13,7 @@ from quarterdeck.gui.presenters.backends import ACTIONS, BackendCard
 from quarterdeck.gui.presenters.text import elapsed
 from quarterdeck.gui.widgets.badge import StatusBadge
 from quarterdeck.gui.widgets.elided import ElidedLabel, LinkLine
+from quarterdeck.gui.widgets.emptying import empty
 from quarterdeck.gui.widgets.instance_table import InstanceTable
 
 ICON = QSize(16, 16)
@@ -182,10 +183,7 @@ class BackendCardWidget(QFrame):
         if facts == self._shown_facts:
             return
         self._shown_facts = facts
-        while (item := self._facts.takeAt(0)) is not None:
-            if (old := item.widget()) is not None:
-                old.hide()
-                old.deleteLater()
+        empty(self._facts)
         for index, (name, value) in enumerate(facts):
             row, column = divmod(index, FACT_COLUMNS)
             label = _plain_label("muted")

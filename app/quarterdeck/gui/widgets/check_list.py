@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QProgres
 from quarterdeck.gui import theme
 from quarterdeck.gui.presenters.report import CheckLine, check_lines, checklist_words
 from quarterdeck.gui.widgets.badge import shade
+from quarterdeck.gui.widgets.emptying import empty
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.gui.widgets.words import words
 from quarterdeck.schemas.report import CheckItem
@@ -62,10 +63,7 @@ class CheckList(QFrame):
     def show_items(self, items: Sequence[CheckItem]) -> None:
         self.line.setText(checklist_words(items))
         self._lines = check_lines(items)
-        while (item := self._grid.takeAt(0)) is not None:
-            if (old := item.widget()) is not None:
-                old.hide()
-                old.deleteLater()
+        empty(self._grid)
         self._icons = []
         for row, line in enumerate(self._lines):
             icon, text = QLabel(), words("", line.title)

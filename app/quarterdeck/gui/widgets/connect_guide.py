@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
 from quarterdeck.gui.presenters.connect import Entry
+from quarterdeck.gui.widgets.emptying import empty
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.schemas.access import ConnectStep, ConnectTest
 
@@ -141,7 +142,7 @@ class ConnectGuideView(QWidget):
         return [f"{step.title}: {step.sentence} {step.hint}".strip() for step in self._steps_shown]
 
     def _show_fields(self, fields: tuple[tuple[str, str], ...]) -> None:
-        _clear(self._fields)
+        empty(self._fields)
         self.copy_buttons = []
         for row, (label, value) in enumerate(fields):
             name, shown, copy = QLabel(label), QLineEdit(value, readOnly=True), QPushButton("Copy")
@@ -169,7 +170,7 @@ class ConnectGuideView(QWidget):
 
     @Slot()
     def _paint(self) -> None:
-        _clear(self._steps)
+        empty(self._steps)
         colours = theme.tokens()
         side = self.fontMetrics().height()
         for row, step in enumerate(self._steps_shown):
@@ -193,13 +194,6 @@ def _card() -> tuple[QFrame, QVBoxLayout]:
     column.setContentsMargins(16, 12, 16, 14)
     column.setSpacing(10)
     return card, column
-
-
-def _clear(grid: QGridLayout) -> None:
-    while (item := grid.takeAt(0)) is not None:
-        if (old := item.widget()) is not None:
-            old.hide()
-            old.deleteLater()
 
 
 def _words(role: str) -> QLabel:

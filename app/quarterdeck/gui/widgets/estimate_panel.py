@@ -13,6 +13,7 @@ from quarterdeck.gui import theme
 from quarterdeck.gui.presenters import estimate as words
 from quarterdeck.gui.presenters.text import size
 from quarterdeck.gui.widgets.badge import StatusBadge
+from quarterdeck.gui.widgets.emptying import empty
 from quarterdeck.gui.widgets.estimate_bar import EstimateBar, colour
 from quarterdeck.schemas.estimate import Estimate, Verdict
 
@@ -126,7 +127,7 @@ class EstimatePanel(QScrollArea):
 
     @Slot()
     def _show_legend(self) -> None:
-        _empty(self._legend)
+        empty(self._legend)
         if self._estimate is None or not self._estimate.total_bytes:
             return
         side = self.fontMetrics().height() - 6
@@ -144,7 +145,7 @@ class EstimatePanel(QScrollArea):
                 self._legend.addWidget(_label("muted", shown, wrap=False), row, column, _side(column - 1))
 
     def _show_past(self) -> None:
-        _empty(self._past)
+        empty(self._past)
         rows = words.past(self._estimate, datetime.now(UTC)) if self._estimate is not None else []
         if not rows:
             return
@@ -176,10 +177,3 @@ def _label(role: str = "", text: str = "", *, wrap: bool = True) -> QLabel:
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(wrap)
     return label
-
-
-def _empty(grid: QGridLayout) -> None:
-    while (item := grid.takeAt(0)) is not None:
-        if (old := item.widget()) is not None:
-            old.hide()
-            old.deleteLater()

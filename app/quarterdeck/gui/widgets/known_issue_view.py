@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QPushButton, QVB
 from quarterdeck.gui import theme
 from quarterdeck.gui.presenters.known_issues import IssueRow, sections
 from quarterdeck.gui.widgets.badge import StatusBadge
+from quarterdeck.gui.widgets.emptying import empty
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.gui.widgets.words import words
 
@@ -57,10 +58,7 @@ class KnownIssueView(QFrame):
         if row == self._row and row is not None:
             return
         self._row = row
-        while (item := self._grid.takeAt(0)) is not None:
-            if (old := item.widget()) is not None:
-                old.hide()
-                old.deleteLater()
+        empty(self._grid)
         for part in (self.title, self.badge, self.copy):
             part.setVisible(row is not None)
         self.remove.setVisible(row is not None and row.issue.own)

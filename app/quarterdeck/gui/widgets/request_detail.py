@@ -21,6 +21,7 @@ from quarterdeck.gui.presenters.requests import RequestRow, facts
 from quarterdeck.gui.presenters.texts import side
 from quarterdeck.gui.widgets.badge import StatusBadge
 from quarterdeck.gui.widgets.elided import ElidedLabel, LinkLine
+from quarterdeck.gui.widgets.emptying import empty
 from quarterdeck.gui.widgets.text_pair import TextPair
 from quarterdeck.schemas.requests import RequestDetail
 
@@ -136,10 +137,7 @@ class RequestDetailPanel(QFrame):
         return dict(zip(texts[::2], texts[1::2], strict=True)).get(label, "")
 
     def _show_summary(self, rows: list[tuple[str, str]], found: list[Remark]) -> None:
-        while (item := self._summary.takeAt(0)) is not None:
-            if (old := item.widget()) is not None:
-                old.hide()
-                old.deleteLater()
+        empty(self._summary)
         deep = -(-len(rows) // FACT_COLUMNS)
         for place, (label, value) in enumerate(rows):
             across, down = divmod(place, deep)

@@ -23,6 +23,7 @@ from quarterdeck.errors import AppError
 from quarterdeck.gui import theme
 from quarterdeck.gui.presenters.routing import NEEDS, RULE_TITLES, further, headline
 from quarterdeck.gui.presenters.text import counted, sentence_start
+from quarterdeck.gui.widgets.emptying import empty
 from quarterdeck.gui.widgets.name_completer import NameCompleter, Names
 from quarterdeck.schemas.requests import RouteQuestion, RouteReport
 
@@ -143,10 +144,7 @@ class RouteTester(QFrame):
 
     @Slot()
     def _paint(self) -> None:
-        while (item := self._steps.takeAt(0)) is not None:
-            if (old := item.widget()) is not None:
-                old.hide()
-                old.deleteLater()
+        empty(self._steps)
         report, colours = self._report, theme.tokens()
         if report is None:
             self._icon.setPixmap(self._picture("info", colours.neutral.fg))

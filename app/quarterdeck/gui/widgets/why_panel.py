@@ -12,6 +12,7 @@ from quarterdeck.gui.presenters.why import Advice, Why
 from quarterdeck.gui.widgets.badge import StatusBadge, shade
 from quarterdeck.gui.widgets.copy_line import CopyLine
 from quarterdeck.gui.widgets.elided import LinkLine
+from quarterdeck.gui.widgets.emptying import empty
 from quarterdeck.gui.widgets.evidence import EvidenceList
 from quarterdeck.gui.widgets.scrolling import ScrollingColumn
 from quarterdeck.gui.widgets.words import say, words
@@ -120,10 +121,7 @@ class WhyPanel(QFrame):
         for part in (self.known, self._shown, self._helps):
             part.hide()
         self.evidence.show_lines([])
-        while (item := self._advice.takeAt(0)) is not None:
-            if (old := item.widget()) is not None:
-                old.hide()
-                old.deleteLater()
+        empty(self._advice)
 
     def _add(self, advice: Advice) -> None:
         self._advice.addWidget(words("", f"• {advice.title}"))
